@@ -1,0 +1,170 @@
+"""Time a COMET training step, ours against the authors' code, on the same batches.
+
+    python benchmarks/speed/comet_step.py --reference DIR
+
+DIR is a checkout of DL4mHealth/COMET. Both sides train with AdamW and weight averaging; each runs in a process of its
+own, in turn, several times. Printed are the median seconds a step; the peak resident memory beyond what the process
+held before the first step, once with the C library's default allocator and once with one that returns freed blocks at
+once (which leaves out fragmentation); the ratios; and the largest difference of a loss for equal weights and inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return signals (n, C, T), trial ids (n,), patient ids (n,)."""
+    rng = np.random.default_rng(0)
+    n = args.batch * (args.steps + args.warmup)
+    trial = np.arange(n) // 4
+    return rng.normal(size=(n, args.channels, args.times)).astype("float32"), trial, trial // 4
+
+
+def resident() -> float:
+    """Return the memory held now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def peak() -> float:
+    """Return the most memory ever held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_ours(args: argparse.Namespace) -> dict[str, float]:
+    """Train with our learner's step."""
+    from tscl.augmenters import Identity, LatentMask
+    from tscl.encoders import DilatedConvEncoder
+    from tscl.heads import GroupHead, ObservationHead, SampleHead
+    from tscl.learners import ContrastiveLearner
+    from tscl.types import Batch
+
+    X, trial, patient = (torch.from_numpy(a) for a in make_batches(args))
+    learner = ContrastiveLearner(
+        DilatedConvEncoder(args.channels, depth=args.depth),
+        [ObservationHead(), SampleHead(), GroupHead("trial"), GroupHead("patient")],
+        {"clean": Identity(), "masked": LatentMask("continuous")},
+    )
+    optimizer = learner.configure_optimizers()
+    before, times = resident(), []
+    for start in range(0, len(X), args.batch):
+        rows = slice(start, start + args.batch)
+        batch = Batch(X[rows], {"patient": patient[rows], "trial": trial[rows]})
+        begin = time.perf_counter()
+        optimizer.zero_grad()
+        losses, _ = learner.losses(batch)
+        sum(0.25 * loss for loss in losses.values()).backward()
+        optimizer.step()
+        learner.average.update_parameters(learner.encoder)
+        times.append(time.perf_counter() - begin)
+    return {"seconds": statistics.median(times[args.warmup :]), "memory": peak() - before}
+
+
+def run_reference(args: argparse.Namespace) -> dict[str, float]:
+    """Train with the authors' own ``COMET.fit``."""
+    sys.path.insert(0, args.reference)
+    from comet import COMET
+
+    X, trial, patient = make_batches(args)
+    labels = np.stack([np.zeros(len(X)), patient, trial], axis=1)
+    stamps = []
+    model = COMET(
+        args.channels, depth=args.depth, device="cpu", lr=1e-4, batch_size=args.batch, flag_use_multi_gpu=False,
+        after_iter_callback=lambda *_: stamps.append(time.perf_counter()),
+    )
+    before = resident()
+    stamps.append(time.perf_counter())
+    model.fit(X.transpose(0, 2, 1).copy(), labels, n_epochs=2, verbose=False)
+    return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": peak() - before}
+
+
+def loss_difference(args: argparse.Namespace) -> float:
+    """Return the largest difference of the four losses, equal weights and batch, no dropout, no mask."""
+    sys.path.insert(0, args.reference)
+    from models import TSEncoder
+    from models.losses import (
+        contrastive_loss,
+        observation_contrastive_loss,
+        sample_contrastive_loss,
+        trial_contrastive_loss,
+    )
+
+    from tscl.encoders import from_reference_state
+    from tscl.functional import group_contrast, observation_contrast, sample_contrast
+
+    theirs = TSEncoder(args.channels, 320, depth=args.depth).eval()
+    ours = from_reference_state(theirs.state_dict()).eval()
+    X, trial, _ = (torch.from_numpy(a[: args.batch]) for a in make_batches(args))
+    with torch.no_grad():
+        a1, a2 = (theirs(x.mT.clone(), "all_true") for x in (X, X + 0.1))
+        b1, b2 = (ours(x) for x in (X, X + 0.1))
+        pairs = [
+            (contrastive_loss(a1, a2, sample_contrastive_loss, hierarchical=True), sample_contrast(b1, b2, True)),
+            (contrastive_loss(a1, a2, observation_contrastive_loss, hierarchical=True), observation_contrast(b1, b2, True)),
+            (trial_contrastive_loss(a1, a2, trial), group_contrast(b1, b2, trial)),
+        ]
+    return max(abs(float(a) - float(b)) / max(1.0, abs(float(a))) for a, b in pairs)
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", metavar="DIR", help="checkout of DL4mHealth/COMET; without it ours alone")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--times", type=int, default=256)
+    parser.add_argument("--depth", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--side", choices=["ours", "reference", "losses"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.side:
+        torch.manual_seed(0)
+        side = {"ours": run_ours, "reference": run_reference, "losses": lambda a: {"difference": loss_difference(a)}}
+        print(json.dumps(side[args.side](args)))
+        return
+
+    def measure(name: str, **environment: str) -> dict[str, float]:
+        command = [sys.executable, *sys.argv, "--side", name]
+        result = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment})
+        return json.loads(result.stdout.splitlines()[-1])
+
+    returning = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
+    names = ["ours", "reference"] if args.reference else ["ours"]
+    rounds = []
+    for _ in range(args.rounds):
+        rounds.append({name: measure(name) for name in names})
+        for name in names:
+            rounds[-1][name]["live"] = measure(name, **returning)["memory"]
+    print(
+        f"COMET step, CPU fp32, B={args.batch} C={args.channels} T={args.times} depth={args.depth}, torch "
+        f"{torch.__version__}, {args.threads} threads; median of {args.rounds} rounds of {args.steps} steps"
+    )
+    keys = {"seconds": "s a step", "memory": "MB, default allocator", "live": "MB, freed blocks returned"}
+    for name in names:
+        medians = {key: statistics.median(r[name][key] for r in rounds) for key in keys}
+        print(f"{name:>10}: " + "   ".join(f"{medians[key]:8.3f} {unit}" for key, unit in keys.items()))
+    if args.reference:
+        for key in keys:
+            ratios = sorted(r["reference"][key] / r["ours"][key] for r in rounds)
+            print(f"ratio of {key}: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"largest relative difference of a loss: {measure('losses')['difference']:.1e}")
+
+
+if __name__ == "__main__":
+    main()

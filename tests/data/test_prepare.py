@@ -1,0 +1,411 @@
+import functools
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tscl.data.cachekey import describe, files_of
+from tscl.data.prepare import prepare
+from tscl.data.preprocessing import (
+    BandPass,
+    FixedTrials,
+    HeartbeatTrials,
+    PickChannels,
+    Preprocessing,
+    RecordingSkipped,
+    Resample,
+    Scale,
+    SlidingWindows,
+)  # fmt: skip
+from tscl.data.readers import read_npz
+from tscl.data.recording import Channels, Recording
+from tscl.data.sources import Source
+from tscl.errors import ConfigError, DataError, DataNotFoundError
+
+LEVELS = ("patient", "recording", "trial")
+CUT = Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0, 0.5))
+quiet = functools.partial(prepare, levels=LEVELS, progress=False)
+
+
+def write(folder, name, *, sfreq=20, seconds=6, names=("a", "b"), fill=None):
+    data = np.random.default_rng(sum(name.encode())).normal(size=(len(names), int(sfreq * seconds))).astype(np.float32)
+    if fill is not None:
+        data[0, 3] = fill
+    path = Path(folder) / f"{name}.npz"
+    np.savez(path, X=data, sfreq=sfreq, ch_names=list(names))
+    return path, data
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    sources, arrays = [], []
+    for patient in ("P1", "P2", "P3"):
+        for run in (1, 2):
+            path, data = write(tmp_path, f"{patient}_{run}")
+            sources.append(
+                Source(path, {"patient": patient, "recording": f"{patient}_{run}"}, {"sick": patient == "P1"})
+            )
+            arrays.append(data)
+    return sources, arrays
+
+
+def shout(recording):
+    return Recording(recording.data * 2, recording.channels, recording.ids, recording.labels, source=recording.source)
+
+
+def leave_out_p2(recording):
+    if recording.ids["patient"] == "P2":
+        raise RecordingSkipped(f"{recording.source}: the recipe leaves it out.")
+    return recording
+
+
+def three_parts(path):
+    whole = read_npz(path)
+    return [
+        Recording(whole.data[:, i * 40 : (i + 1) * 40], whole.channels, {"trial": f"t{i}"}, {"part": i})
+        for i in range(3)
+    ]
+
+
+def test_windows_and_table_in_the_order_of_the_sources(cohort):
+    sources, arrays = cohort
+    data = quiet(sources, CUT, target="sick")
+    assert data.shape == (6 * 3 * 3, 2, 20)
+    expected = [a[:, t * 40 + w * 10 : t * 40 + w * 10 + 20] for a in arrays for t in range(3) for w in range(3)]
+    np.testing.assert_array_equal(data.numpy(), expected)
+    table = data.metadata
+    assert table["patient"].iloc[[0, 17, 18]].tolist() == ["P1", "P1", "P2"]
+    assert table["trial"].unique().tolist()[:4] == ["P1_1/000", "P1_1/001", "P1_1/002", "P1_2/000"]
+    np.testing.assert_allclose(table["onset"][:9], [0, 0.5, 1, 2, 2.5, 3, 4, 4.5, 5])
+    assert table["source"].iloc[0] == sources[0].path
+    assert data.y.tolist() == [1] * 18 + [0] * 36
+    assert len(set(zip(data.codes("trial"), data.codes("recording"), strict=True))) == 18
+    assert list(data.skipped) == []
+
+
+def test_two_workers_give_the_same(cohort):
+    sources, _ = cohort
+    chain = Preprocessing([BandPass(1, 8), Resample(10)], FixedTrials(2.0), [Scale()], SlidingWindows(1.0))
+    one, two = quiet(sources, chain), quiet(sources, chain, n_jobs=2)
+    np.testing.assert_array_equal(one.numpy(), two.numpy())
+    assert one.metadata.equals(two.metadata)
+    assert two.channels.unit == "a.u."
+
+
+def test_trials_of_unequal_length_are_padded(tmp_path):
+    sources = []
+    for name, seconds in (("x", 2), ("y", 3)):
+        path, _ = write(tmp_path, name, seconds=seconds)
+        sources.append(Source(path, {"patient": name, "recording": name}))
+    data = quiet(sources, Preprocessing())
+    assert data.shape == (2, 2, 60)
+    assert np.isnan(data.numpy()[0, :, 40:]).all()
+    assert np.isfinite(data.numpy()[1]).all()
+
+
+def test_trial_ids_are_unique_without_a_recording_level_and_kept_where_given(cohort):
+    sources, _ = cohort
+    by_patient = [Source(s.path, {"patient": s.ids["patient"]}) for s in sources]
+    data = prepare(by_patient, CUT, levels=("patient", "trial"), progress=False)
+    assert data.metadata["trial"].nunique() == 18
+    assert data.metadata["trial"].unique().tolist()[:6] == [f"P1/{i:03d}" for i in range(6)]
+    given = prepare([Source(s.path, s.ids, reader=three_parts) for s in sources[:1]], Preprocessing(), levels=LEVELS)
+    assert given.metadata["trial"].tolist() == ["t0", "t1", "t2"]
+    assert given.metadata["part"].tolist() == [0, 1, 2]
+
+
+def test_scale_by_patient(cohort):
+    sources, arrays = cohort
+    chain = Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(2.0), scale_by="patient")
+    data = quiet(sources, chain)
+    assert data.channels.unit == "a.u."
+    for code in range(3):
+        values = data.numpy()[data.codes("patient") == code].transpose(1, 0, 2).reshape(2, -1)
+        raw = np.concatenate(arrays[2 * code : 2 * code + 2], axis=1)
+        low, middle, high = np.percentile(raw.astype(float), [25, 50, 75], axis=1)
+        np.testing.assert_allclose(values, (raw - middle[:, None]) / (high - low)[:, None], atol=1e-5)
+    with pytest.raises(ConfigError, match="scale_by='site' is no level"):
+        quiet(sources, Preprocessing(scale_by="site"))
+
+
+def test_labels_missing_for_some_and_of_mixed_type(cohort):
+    sources, _ = cohort
+    mixed = [Source(s.path, s.ids, {"site": site} if site is not None else {"notes": ["x"]})
+             for s, site in zip(sources, ["A", 7, None, None, None, None], strict=True)]  # fmt: skip
+    data = quiet(mixed, CUT, target="site")
+    assert data.classes == ("7", "A")
+    assert sorted(set(data.y.tolist())) == [-1, 0, 1]
+    assert "notes" not in data.metadata
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"names": ("a", "c")},
+            r"odd\.npz does not fit .*P1_1\.npz: missing channels \['b'\]; additional channels \['c'\]",
+        ),
+        ({"names": ("b", "a")}, "same channels in another order"),
+        ({"sfreq": 40}, r"odd\.npz does not fit .*40 Hz instead of 20 Hz.*Resample"),
+        ({"fill": np.inf}, r"odd\.npz: .*infinite"),
+        ({"seconds": 1}, r"odd\.npz: the recording lasts 1 s"),
+    ],
+)
+def test_one_odd_file(cohort, tmp_path, caplog, change, said):
+    sources, _ = cohort
+    path, _ = write(tmp_path, "odd", **change)
+    sources = [*sources, Source(path, {"patient": "P9", "recording": "P9_1"})]
+    with pytest.raises(DataError, match=said):
+        quiet(sources, CUT)
+    with caplog.at_level(logging.WARNING, logger="tscl"):
+        data = quiet(sources, CUT, on_error="skip")
+    assert data.shape[0] == 54
+    ((source, reason),) = data.skipped
+    assert source == str(path)
+    assert "odd.npz" in reason
+    assert "1 recordings left out" in caplog.text
+
+
+def test_other_order_is_unified_by_picking(cohort, tmp_path):
+    sources, arrays = cohort
+    path, data = write(tmp_path, "odd", names=("b", "z", "a"))
+    both = [sources[0], Source(path, {"patient": "P9", "recording": "P9_1"})]
+    unified = quiet(both, Preprocessing(steps=[PickChannels(["a", "b"])]))
+    np.testing.assert_array_equal(unified.numpy(), [arrays[0], data[[2, 0]]])
+
+
+def test_errors(cohort, tmp_path):
+    sources, _ = cohort
+    with pytest.raises(DataError, match="list of sources is empty"):
+        quiet([], CUT)
+    with pytest.raises(ConfigError, match="on_error"):
+        quiet(sources, CUT, on_error="ignore")
+    with pytest.raises(DataError, match=r"P1_1\.npz has no id for the levels \['site'\]"):
+        prepare(sources, CUT, levels=("site", "trial"), progress=False)
+    with pytest.raises(DataError, match="no column 'age'"):
+        quiet(sources, CUT, target="age")
+    with pytest.raises(DataNotFoundError, match="nowhere"):
+        quiet([Source(tmp_path / "nowhere.edf", {"patient": "x", "recording": "x"})], CUT)
+    with pytest.raises(DataError, match="no recording of 6 sources could be used; the first reason.*P1_1"):
+        quiet(sources, Preprocessing(windows=SlidingWindows(100.0)), on_error="skip")
+    with pytest.raises(DataError, match="expected a Recording"):
+        Source(sources[0].path, reader=lambda path: [path]).load()
+
+
+def test_what_the_recipe_leaves_out_is_no_error_but_listed(cohort, tmp_path):
+    sources, _ = cohort
+    chain = Preprocessing(steps=[leave_out_p2], windows=SlidingWindows(1.0))
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        data = quiet(sources, chain, cache=cache)
+        assert data.metadata["patient"].unique().tolist() == ["P1", "P3"]
+        assert [Path(source).stem for source, _ in data.skipped] == ["P2_1", "P2_2"]
+
+
+def test_cache_is_used_and_keyed_by_content_and_parameters(cohort, tmp_path, monkeypatch):
+    sources, _ = cohort
+    cache = tmp_path / "cache"
+    first = quiet(sources, CUT, cache=cache, target="sick")
+    assert isinstance(first.signals, np.memmap)
+    np.testing.assert_array_equal(first.numpy(), quiet(sources, CUT).numpy())
+    monkeypatch.setattr(Source, "load", lambda self: pytest.fail("read again"))
+    again = quiet(sources, CUT, cache=cache)
+    assert again.y is None
+    np.testing.assert_array_equal(first.numpy(), again.numpy())
+    monkeypatch.undo()
+    write(tmp_path, "P1_1", seconds=8)
+    quiet(sources, CUT, cache=cache)
+    quiet(sources, Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0)), cache=cache)
+    (tmp_path / "P1_1.atr").write_text("an annotation file beside it")
+    quiet(sources, CUT, cache=cache)
+    assert len(list(cache.iterdir())) == 4
+
+
+def test_damaged_cache_says_what_to_do(cohort, tmp_path):
+    sources, _ = cohort
+    quiet(sources, CUT, cache=tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "skipped.json").write_text("{")
+    with pytest.raises(DataError, match="damaged.*delete it"):
+        quiet(sources, CUT, cache=tmp_path / "cache")
+
+
+def test_descriptions_of_parameters():
+    chain = Preprocessing([Resample(250), shout], HeartbeatTrials(), windows=SlidingWindows(1.2))
+    same = Preprocessing([Resample(250), shout], HeartbeatTrials(), windows=SlidingWindows(1.2))
+    assert describe(chain) == describe(same)
+    assert describe(chain) != describe(
+        Preprocessing([Resample(250), shout], HeartbeatTrials(length=301), windows=SlidingWindows(1.2))
+    )
+    assert "0x" not in describe(chain)
+    assert describe(functools.partial(read_npz, key="X")) != describe(functools.partial(read_npz, key="Y"))
+    assert describe(np.arange(3)) != describe(np.arange(3.0))
+    assert describe({"a": {2, 1}, "b": Path("x")}) == describe({"a": {1, 2}, "b": Path("x")})
+    with pytest.raises(ConfigError, match="no name of its own"):
+        describe(lambda recording: recording)
+
+
+def test_files_of_a_record(tmp_path):
+    for name in ("r.dat", "r.atr", "rr.dat", "seg1.hea", "seg1.dat", "other.dat"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "r.hea").write_text("r/2 1 100 20\nseg1 10\n~ 10\n")
+    (tmp_path / "one.hea").write_text("one 1 100 20\nother.dat 16 200 16 0 0 0 0 I\n# a comment\n")
+    assert [p.name for p in files_of(str(tmp_path / "r.hea"))] == ["r.atr", "r.dat", "r.hea", "seg1.dat", "seg1.hea"]
+    assert [p.name for p in files_of(str(tmp_path / "one.hea"))] == ["one.hea", "other.dat"]
+    assert len(files_of(str(tmp_path))) == 8
+    assert files_of("simulated ECG 1") == []
+
+
+def run_python(code, *arguments, **kwargs):
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+SLOW = """
+    import sys, time, json
+    import numpy as np
+    import tscl.data.windows as w
+    from tscl.data.preprocessing import Preprocessing, FixedTrials, SlidingWindows
+    from tscl.data.prepare import prepare
+    from tscl.data.sources import Source
+
+    sources = [Source(p, {"patient": str(i), "recording": str(i)}) for i, p in enumerate(json.loads(sys.argv[1]))]
+    save = np.save
+    def slow_save(*a, **k):
+        save(*a, **k)
+        print("saved", flush=True)
+        time.sleep(float(sys.argv[3]))
+    np.save = slow_save
+    data = prepare(sources, Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0, 0.5)),
+                   levels=("patient", "recording", "trial"), cache=sys.argv[2], progress=False)
+    print(len(data), float(np.nansum(data.numpy().astype(float))))
+"""
+
+
+def test_killed_in_the_middle_of_writing_leaves_no_cache(cohort, tmp_path):
+    sources, _ = cohort
+    cache = tmp_path / "cache"
+    process = run_python(SLOW, json.dumps([s.path for s in sources]), cache, 60)
+    assert process.stdout.readline() == "saved\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.communicate()
+    assert [p for p in cache.iterdir() if not p.name.startswith(".")] == []
+    same = [Source(s.path, {"patient": str(i), "recording": str(i)}) for i, s in enumerate(sources)]
+    data = quiet(same, CUT, cache=cache)
+    assert len(data) == 54
+    assert len([p for p in cache.iterdir() if not p.name.startswith(".")]) == 1
+
+
+def test_interrupt_while_writing_cleans_up(cohort, tmp_path, monkeypatch):
+    save = np.save
+
+    def interrupted(*arguments, **options):
+        save(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(cohort[0], CUT, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_two_processes_prepare_the_same_set_at_once(cohort, tmp_path):
+    sources, _ = cohort
+    cache = tmp_path / "cache"
+    pair = [run_python(SLOW, json.dumps([s.path for s in sources]), cache, 1.0) for _ in range(2)]
+    said = []
+    for process in pair:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        said.append(out.splitlines()[-1])
+    assert said[0] == said[1]
+    assert len(list(cache.iterdir())) == 1
+
+
+FULL = """
+    import resource, signal, sys
+    from tscl.data.preprocessing import Preprocessing
+    from tscl.data.prepare import prepare
+    from tscl.data.sources import Source
+    from tscl.errors import DataError
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+    try:
+        source = Source(sys.argv[1], {"patient": "p"})
+        prepare([source], Preprocessing(), levels=("patient", "trial"), cache=sys.argv[2], progress=False)
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_full_disk(tmp_path):
+    path, _ = write(tmp_path, "a", seconds=60)
+    cache = tmp_path / "cache"
+    out, err = run_python(FULL, path, cache, 600).communicate(timeout=60)
+    assert "could not be written" in out, err
+    assert "free space" in out
+    assert list(cache.iterdir()) == []
+
+
+def test_yaml_builds_the_chain():
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Preprocessing, "pre")
+    steps = "tscl.data.preprocessing."
+    config = {
+        "pre": {
+            "steps": [
+                {"class_path": steps + "PickChannels", "init_args": {"names": ["a", "b"]}},
+                {"class_path": steps + "BandPass", "init_args": {"low": 0.5, "high": 8}},
+            ],
+            "trials": {"class_path": steps + "FixedTrials", "init_args": {"seconds": 5}},
+            "trial_steps": [{"class_path": steps + "Scale", "init_args": {"method": "robust"}}],
+            "windows": {"seconds": 1.0, "overlap": 0.5},
+            "scale_by": "patient",
+        }
+    }
+    built = parser.instantiate_classes(parser.parse_object(config)).pre
+    assert built == Preprocessing(
+        [PickChannels(["a", "b"]), BandPass(0.5, 8.0)],
+        FixedTrials(5.0),
+        [Scale("robust")],
+        SlidingWindows(1.0, 0.5),
+        "patient",
+    )
+
+
+def test_simulated_sources_need_no_file():
+    channels = Channels(("a",), ("eeg",), "uV", 10.0)
+    source = Source("simulated 1", {"patient": "1"}, reader=functools.partial(_simulate, channels))
+    assert prepare([source], Preprocessing(), levels=("patient", "trial"), progress=False).shape == (1, 1, 50)
+
+
+def _simulate(channels, path):
+    return Recording(np.ones((1, 50)), channels)
+
+
+def test_eegmat_in_the_ad_geometry(shared_data, tmp_path):
+    files = sorted((shared_data / "eegmat").glob("*.edf"))[:4]
+    sources = [Source(p, {"patient": p.stem.split("_")[0], "recording": p.stem}, {"task": p.stem[-1]}) for p in files]
+    chain = Preprocessing(
+        [PickChannels(types=["eeg"]), BandPass(0.5, 45.0)], FixedTrials(5.0), [Scale()], SlidingWindows(1.0, 0.5)
+    )
+    begun = time.perf_counter()
+    data = quiet(sources, chain, target="task", cache=tmp_path)
+    assert time.perf_counter() - begun < 30
+    assert data.shape == (4 * 12 * 9, 20, 250)
+    assert np.isfinite(data.numpy()).all()

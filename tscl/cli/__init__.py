@@ -1,0 +1,5 @@
+"""The ``tscl`` command."""
+
+from tscl.cli.main import main
+
+__all__ = ["main"]

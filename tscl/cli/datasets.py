@@ -1,0 +1,37 @@
+"""``tscl datasets``: what is known, and what is found where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tscl.data.datasets import STUDIES
+from tscl.errors import DataNotFoundError
+
+
+def list_datasets(root: Path | None = None) -> None:
+    """List the data sets known by name, and where their files were found.
+
+    Args:
+        root: Folder to look in; the environment variable TSCL_DATA names one as well.
+    """
+    for name, kind in STUDIES.items():
+        print(f"{name}\n  {kind.title}")
+        print(f"  found: {_found(kind, root)}")
+        counts = ", ".join(f"{number} {what}" for what, number in kind.expected.items())
+        for label, text in (("complete", counts), ("licence", kind.licence), ("page", kind.url), ("access", kind.access)):
+            if text:
+                print(f"  {label}: {text}")
+        print()
+
+
+def _found(kind: type, root: Path | None) -> str:
+    try:
+        study = kind()
+    except TypeError:
+        return "wherever you point it to"
+    if not study.patterns:
+        return "simulated, no files needed" if not study.licence else "wherever you point it to"
+    try:
+        return str(study.find(root))
+    except DataNotFoundError:
+        return "no"

@@ -1,0 +1,51 @@
+"""``tscl embed``: recordings in, a table of embeddings out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tscl.cli.run import open_run, root_options
+from tscl.data.files import atomic_file
+from tscl.errors import ConfigError
+from tscl.evaluation import embed
+from tscl.evaluation.embedding import device_for
+from tscl.functional.pooling import Pooling
+
+
+def embed_run(
+    run: Path,
+    out: Path,
+    root: Path | None = None,
+    pooling: Pooling = "max",
+    batch_size: int = 256,
+    accelerator: str = "auto",
+) -> None:
+    """Write one row a window: its ids, labels, onset (s), file, the side of the split it stood on, and the embedding.
+
+    Args:
+        run: Folder of a finished run.
+        out: Table to write, .parquet or .csv.
+        root: Folder of recordings of the same kind; those of the run by default.
+        pooling: How the embeddings are pooled over time.
+        batch_size: Windows a batch.
+        accelerator: auto, cpu or gpu.
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"{out} ends in {out.suffix or 'nothing'}: write to .parquet or .csv.")
+    opened = open_run(run, root_options(root))
+    embeddings = embed(
+        opened.encoder, opened.data, pooling=pooling, batch_size=batch_size, device=device_for(accelerator), progress=True
+    )
+    names = [f"embedding_{i:03d}" for i in range(embeddings.shape[1])]
+    table = opened.data.metadata.assign(split=_sides(opened.data.metadata, opened.manifest))
+    table = pd.concat([table, pd.DataFrame(embeddings, columns=names)], axis=1)
+    with atomic_file(out) as temporary:
+        table.to_parquet(temporary) if out.suffix == ".parquet" else table.to_csv(temporary, index=False)
+    print(f"{len(table)} windows x {len(names)} dimensions are in {out}")
+
+
+def _sides(metadata: pd.DataFrame, manifest: dict) -> list[str]:
+    side_of = {str(one): side for side in ("train", "val", "test") for one in manifest.get(side, {}).get("ids", [])}
+    return [side_of.get(str(one), "new") for one in metadata[manifest["by"]]]

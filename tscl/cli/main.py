@@ -1,0 +1,111 @@
+"""Find the command, run it, and turn errors into one sentence."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+import tscl
+from tscl.errors import TsclError
+
+
+def _fit(args: list[str]) -> None:
+    from tscl.cli.fit import fit
+
+    fit(args)
+
+
+def _evaluate(args: list[str]) -> None:
+    from tscl.cli.evaluate import evaluate_run
+
+    _call(evaluate_run, args)
+
+
+def _embed(args: list[str]) -> None:
+    from tscl.cli.embed import embed_run
+
+    _call(embed_run, args)
+
+
+def _datasets(args: list[str]) -> None:
+    from tscl.cli.datasets import list_datasets
+
+    _call(list_datasets, args)
+
+
+def _demo(args: list[str]) -> None:
+    from tscl.cli.demo import demo
+
+    _call(demo, args)
+
+
+def _call(function: Callable[..., None], args: list[str]) -> None:
+    from jsonargparse import auto_cli
+
+    auto_cli(function, args=args, as_positional=False)
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+    "fit": (_fit, "train a model from a configuration file"),
+    "evaluate": (_evaluate, "judge a run on patients that it never saw"),
+    "embed": (_embed, "write the embeddings of a run's recordings to a table"),
+    "datasets": (_datasets, "list the data sets known by name, and which are found here"),
+    "demo": (_demo, "simulate a cohort, train on it, and judge the model on unseen patients"),
+}
+
+
+def _usage() -> str:
+    lines = [f"tscl {tscl.__version__}: {tscl.__doc__.splitlines()[0] if tscl.__doc__ else ''}", "", "commands:"]
+    lines += [f"  tscl {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "tscl COMMAND --help shows a command's options; --debug shows the traceback of an error."]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 well, 1 an error, 2 wrong usage, 130 interrupted.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    args = [argument for argument in args if argument != "--debug"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tscl").setLevel(logging.INFO)
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if args[0] == "--version":
+        print(tscl.__version__)
+        return 0
+    if args[0] not in COMMANDS:
+        print(f"error: there is no command {args[0]!r}.\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        COMMANDS[args[0]][0](args[1:])
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        return 130
+    except TsclError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        print(f"error: {type(error).__name__}: {error} (--debug shows where.)", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

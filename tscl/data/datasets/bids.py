@@ -1,0 +1,164 @@
+"""Any BIDS tree of EEG, MEG or iEEG, read by mne-bids."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tscl.data.datasets.base import natural_order
+from tscl.data.datasets.folder import OpenStudy, read_labels
+from tscl.data.readers.mne_reader import NOT_SIGNALS, _positions, _unit
+from tscl.data.recording import Annotation, Channels, Recording
+from tscl.data.sources import Source
+from tscl.errors import ConfigError, DataError
+
+DATATYPES = ("eeg", "meg", "ieeg")
+
+
+def read_bids(path: str, *, root: str) -> Recording:
+    """Read one recording with its channel types, positions and events from the sidecar files.
+
+    Parameters
+    ----------
+    path : str
+        The recording.
+    root : str
+        Root of the BIDS tree.
+
+    Raises
+    ------
+    DataError
+        When mne-bids cannot read it.
+    """
+    import mne_bids
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bids_path = mne_bids.get_bids_path_from_fname(path, check=False).update(root=root)
+            raw = mne_bids.read_raw_bids(bids_path, verbose="error").load_data(verbose="error")
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"{path} cannot be read by mne-bids ({type(error).__name__}: {said}): check it with the validator."
+        ) from error
+    types = raw.get_channel_types()
+    keep = [i for i, kind in enumerate(types) if kind not in NOT_SIGNALS]
+    if not keep:
+        raise DataError(f"{path} has no signal channels: its channels are of the types {sorted(set(types))}.")
+    kinds = tuple(types[i] for i in keep)
+    data = raw.get_data(picks=keep) * np.array([_unit(kind)[1] for kind in kinds])[:, None]
+    positions = _positions(raw.info)
+    unit = _unit(Counter(kinds).most_common(1)[0][0])[0]
+    channels = Channels(
+        tuple(raw.ch_names[i] for i in keep),
+        kinds,
+        unit,
+        raw.info["sfreq"],
+        None if positions is None else positions[keep],
+    )
+    start = raw.first_time if raw.annotations.orig_time is not None else 0.0
+    marks = [
+        Annotation(float(a["onset"] - start), float(a["duration"]), str(a["description"])) for a in raw.annotations
+    ]
+    return Recording(data, channels, annotations=marks, source=path)
+
+
+class BIDSFolder(OpenStudy):
+    """Any BIDS data set of EEG, MEG or iEEG; needs mne-bids (``pip install "tscl[bids]"``).
+
+    ``sub-`` becomes the level ``patient``, ``ses-`` ``session`` (one for all where there is none), the file
+    ``recording``; ``task`` and ``run`` are label columns, and so is every column of ``participants.tsv``.
+
+    Parameters
+    ----------
+    datatype : {"eeg", "meg", "ieeg"}, default="eeg"
+        Modality.
+    tasks, subjects, sessions : sequence of str, optional
+        Only these, without ``task-``, ``sub-``, ``ses-``; all otherwise.
+    **recipe
+        Target and preprocessing: see :class:`OpenStudy`.
+
+    Raises
+    ------
+    ConfigError
+        When mne-bids is not installed or the modality is another one.
+
+    Examples
+    --------
+    >>> data = BIDSFolder(tasks=["rest"], target="group", types=["eeg"], sfreq=100).load("ds004504")  # doctest: +SKIP
+    """
+
+    name: ClassVar[str] = "bids"
+    title: ClassVar[str] = "Any BIDS tree of EEG, MEG or iEEG"
+    licence: ClassVar[str] = "yours"
+    url: ClassVar[str] = "https://bids.neuroimaging.io"
+    access: ClassVar[str] = (
+        "Pass the root of a BIDS tree, the folder with dataset_description.json and sub-*/, as root."
+    )
+    patterns = ("sub-*/*/*.*", "sub-*/ses-*/*/*.*")
+    levels = ("patient", "session", "recording", "trial")
+
+    def __init__(
+        self,
+        datatype: str = "eeg",
+        tasks: Sequence[str] | None = None,
+        subjects: Sequence[str] | None = None,
+        sessions: Sequence[str] | None = None,
+        **recipe: Any,
+    ) -> None:
+        super().__init__(**recipe)
+        if datatype not in DATATYPES:
+            raise ConfigError(f"bids: datatype={datatype!r} must be one of {', '.join(DATATYPES)}.")
+        self.datatype, self.tasks, self.subjects, self.sessions = datatype, tasks, subjects, sessions
+
+    def sources(self, root: Path) -> list[Source]:
+        """One source a recording.
+
+        Raises
+        ------
+        ConfigError
+            When mne-bids is not installed.
+        DataError
+            When the tree has no such recording.
+        """
+        if find_spec("mne_bids") is None:
+            raise ConfigError('reading a BIDS tree needs mne-bids: pip install "tscl[bids]".')
+        import mne_bids
+
+        found = mne_bids.find_matching_paths(
+            root,
+            datatypes=self.datatype,
+            tasks=self.tasks,
+            subjects=self.subjects,
+            sessions=self.sessions,
+            suffixes=self.datatype,
+            extensions=list(mne_bids.config.reader),
+            ignore_json=True,
+            check=False,
+        )
+        by_path = {Path(bids_path.fpath): bids_path for bids_path in found}
+        table = (
+            read_labels(root / "participants.tsv", "participant_id") if (root / "participants.tsv").is_file() else {}
+        )
+        sources = []
+        for path in natural_order(iter(by_path)):
+            entity = by_path[path].entities
+            patient = f"sub-{entity['subject']}"
+            ids = {
+                "patient": patient,
+                "session": f"{patient}/ses-{entity['session'] or '1'}",
+                "recording": path.name.split(".")[0],
+            }
+            labels = {"task": entity["task"], "run": entity["run"], **table.get(patient, {})}
+            sources.append(Source(str(path), ids, labels, reader=partial(read_bids, root=str(root))))
+        if not sources:
+            raise DataError(f"{root} has no {self.datatype} recordings of the tasks, subjects and sessions asked for.")
+        return self.complete(sources, {column for row in table.values() for column in row}, "participants.tsv")

@@ -1,0 +1,155 @@
+"""A recording in memory: signals, channels, who and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tscl.errors import DataError
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What the rows of a signal array are.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Channel names, in the order of the array's rows.
+    types : tuple of str
+        MNE channel types: ``"eeg"``, ``"mag"``, ``"grad"``, ``"ecg"``, ``"misc"``, ...
+    unit : str
+        Physical unit of the values: ``"uV"``, ``"mV"``, ``"fT"``, ..., ``"a.u."`` after standardisation.
+    sfreq : float
+        Sampling rate in Hz.
+    positions : ndarray or None, shape (C, 3), float64
+        Sensor positions in metres (head coordinates), NaN where unknown.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    unit: str
+    sfreq: float
+    positions: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "types", tuple(self.types))
+        object.__setattr__(self, "sfreq", float(self.sfreq))
+        if len(self.names) != len(self.types):
+            raise DataError(f"{len(self.names)} channel names but {len(self.types)} channel types: give one type a name.")
+        if self.positions is not None and np.shape(self.positions) != (len(self.names), 3):
+            raise DataError(
+                f"positions have shape {np.shape(self.positions)}, expected ({len(self.names)}, 3): one x, y, z a channel."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pick(self, index: np.ndarray | list[int]) -> Channels:
+        """Return the channels at the integer positions ``index``, in that order."""
+        index = [int(i) for i in index]
+        positions = None if self.positions is None else self.positions[index]
+        return replace(
+            self, names=tuple(self.names[i] for i in index), types=tuple(self.types[i] for i in index), positions=positions
+        )
+
+    def differences(self, other: Channels) -> str:
+        """Say in words how ``other`` differs in names, order, sampling rate or unit; empty when it does not."""
+        said = []
+        if self.names != other.names:
+            missing = [n for n in self.names if n not in other.names]
+            extra = [n for n in other.names if n not in self.names]
+            if missing:
+                said.append(f"missing channels {missing}")
+            if extra:
+                said.append(f"additional channels {extra}")
+            if not missing and not extra:
+                said.append("the same channels in another order")
+        if self.sfreq != other.sfreq:
+            said.append(f"sampling rate {other.sfreq:g} Hz instead of {self.sfreq:g} Hz")
+        if self.unit != other.unit:
+            said.append(f"unit {other.unit!r} instead of {self.unit!r}")
+        return "; ".join(said)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-serialisable description."""
+        positions = None if self.positions is None else np.asarray(self.positions).tolist()
+        return {
+            "names": list(self.names), "types": list(self.types), "unit": self.unit, "sfreq": self.sfreq,
+            "positions": positions,
+        }
+
+    @classmethod
+    def from_dict(cls, info: dict[str, Any]) -> Channels:
+        """Rebuild what :meth:`to_dict` described."""
+        positions = info.get("positions")
+        return cls(
+            tuple(info["names"]), tuple(info["types"]), info["unit"], info["sfreq"],
+            None if positions is None else np.asarray(positions, dtype=float),
+        )
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A marked stretch of a recording: ``onset`` and ``duration`` in seconds, and what it says."""
+
+    onset: float
+    duration: float
+    description: str
+
+
+@dataclass
+class Recording:
+    """One continuous recording.
+
+    Attributes
+    ----------
+    data : ndarray, shape (C, T), float32
+        Signals in ``channels.unit``; NaN where a value is missing.
+    channels : Channels
+        Names, types, unit, sampling rate (Hz), positions.
+    ids : dict of str to str
+        The levels above a trial that it belongs to, coarse to fine, such as ``{"patient": "P01", "recording": "P01_1"}``.
+    labels : dict of str to Any
+        Label columns: diagnosis, task, age, ...
+    annotations : list of Annotation
+        Marked events, in seconds from the first sample.
+    source : str
+        File it was read from, for messages and the metadata table.
+    """
+
+    data: np.ndarray
+    channels: Channels
+    ids: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+    annotations: list[Annotation] = field(default_factory=list)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.data) != 2:
+            raise DataError(f"{self.source or 'recording'}: data has shape {np.shape(self.data)}, expected (channels, times).")
+        if len(self.data) != len(self.channels):
+            raise DataError(
+                f"{self.source or 'recording'}: {len(self.data)} rows of data but {len(self.channels)} channel names."
+            )
+        self.data = np.ascontiguousarray(self.data, dtype=np.float32)
+        self.source = str(self.source)
+
+    @property
+    def sfreq(self) -> float:
+        """Sampling rate in Hz."""
+        return self.channels.sfreq
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.data.shape[1] / self.sfreq
+
+    @property
+    def name(self) -> str:
+        """Short name for messages: the file's name, or the finest id."""
+        return Path(self.source).name if self.source else "/".join(self.ids.values()) or "recording"

@@ -1,0 +1,244 @@
+"""Windows x levels: the data set that everything downstream of the files works on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from tscl.data.files import atomic_folder
+from tscl.data.recording import Channels
+from tscl.errors import DataError, DataNotFoundError
+from tscl.types import Batch
+
+if TYPE_CHECKING:
+    from tscl.data.splits import Split
+
+FORMAT_VERSION = 1
+
+
+class WindowDataset(Dataset[Batch]):
+    """Signals of equal length with the table that says what each of them is.
+
+    Parameters
+    ----------
+    signals : ndarray or memmap, shape (n, C, T), float32
+        The windows; NaN marks missing values and pads shorter windows. A memory map stays on disk: only the windows
+        that are asked for are read.
+    metadata : DataFrame, n rows
+        One row a window: a column for every level id, label columns, ``onset`` (seconds from the start of the
+        recording) and ``source`` (file).
+    channels : Channels
+        Names, types, unit, sampling rate (Hz) and positions of the C channels.
+    levels : sequence of str
+        The id columns of ``metadata``, from coarse to fine, such as ``("patient", "recording", "trial")``.
+    target : str, optional
+        The label column that ``y`` is taken from.
+    classes : sequence, optional
+        Values of the label column in the order of their class index; sorted unique values by default.
+
+    Raises
+    ------
+    DataError
+        When the shapes disagree, or a level or the target is not a column of ``metadata``.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from tscl.data import Channels, WindowDataset
+    >>> table = pd.DataFrame({"patient": ["a", "a", "b"], "trial": [0, 1, 0], "sick": [1, 1, 0]})
+    >>> channels = Channels(("I", "II"), ("ecg", "ecg"), "mV", 250.0)
+    >>> data = WindowDataset(np.zeros((3, 2, 250), "float32"), table, channels, levels=("patient", "trial"), target="sick")
+    >>> data[[0, 2]].x.shape, data.codes("trial").tolist()
+    (torch.Size([2, 2, 250]), [0, 1, 2])
+    """
+
+    skipped: Sequence[tuple[str, str]] = ()
+    """(source, reason) of what :func:`tscl.data.prepare.prepare` left out."""
+
+    def __init__(
+        self,
+        signals: np.ndarray,
+        metadata: pd.DataFrame,
+        channels: Channels,
+        levels: Sequence[str] = ("patient", "trial"),
+        target: str | None = None,
+        classes: Sequence[Any] | None = None,
+        *,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        if signals.ndim != 3:
+            raise DataError(f"signals have shape {signals.shape}, expected (windows, channels, times).")
+        rows = np.arange(len(signals)) if rows is None else np.asarray(rows)
+        if len(metadata) != len(rows):
+            raise DataError(f"{len(rows)} windows but {len(metadata)} rows of metadata: give one row a window.")
+        if signals.shape[1] != len(channels):
+            raise DataError(f"signals have {signals.shape[1]} channels but {len(channels)} channels are described.")
+        for column in [*levels, *([target] if target else [])]:
+            if column not in metadata.columns:
+                raise DataError(f"metadata has no column {column!r}; it has {list(metadata.columns)}.")
+        self.signals = signals
+        self.rows = rows
+        self.metadata = metadata.reset_index(drop=True)
+        self.channels = channels
+        self.levels = tuple(levels)
+        self.target = target
+        self._classes = None if classes is None else tuple(classes)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        n, c, t = self.shape
+        levels = ", ".join(f"{self.codes(level).max(initial=-1) + 1} {level}s" for level in self.levels)
+        return f"WindowDataset({n} windows, {c} channels, {t} times at {self.channels.sfreq:g} Hz; {levels})"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_windows, n_channels, n_times)."""
+        return len(self.rows), self.signals.shape[1], self.signals.shape[2]
+
+    @property
+    def duration(self) -> float:
+        """Length of a window in seconds."""
+        return self.signals.shape[2] / self.channels.sfreq
+
+    def numpy(self) -> np.ndarray:
+        """Return the signals as one float32 array in memory, shape (n, C, T)."""
+        return np.asarray(self.signals[self.rows], dtype=np.float32)
+
+    def codes(self, level: str) -> np.ndarray:
+        """Return dense int64 ids of a level, shape (n,); a trial is told apart by its patient as well."""
+        return self._codes[level]
+
+    @cached_property
+    def _codes(self) -> dict[str, np.ndarray]:
+        codes = {}
+        for level in self.levels:
+            keys = [self.metadata[level].astype(str)]
+            if level == "trial" and "patient" in self.levels:
+                keys.append(self.metadata["patient"].astype(str))
+            codes[level] = pd.MultiIndex.from_arrays(keys).factorize()[0].astype(np.int64)
+        return codes
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Values of the label column, in the order of their class index; empty without a target."""
+        if self._classes is None and self.target is not None:
+            values = self.metadata[self.target].dropna().unique().tolist()
+            try:
+                self._classes = tuple(sorted(values))
+            except TypeError:
+                self._classes = tuple(sorted(values, key=str))
+        return self._classes or ()
+
+    @cached_property
+    def y(self) -> np.ndarray | None:
+        """Class index of every window, shape (n,), int64; -1 where the label is missing. None without a target."""
+        if self.target is None:
+            return None
+        return pd.Categorical(self.metadata[self.target], categories=list(self.classes)).codes.astype(np.int64)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Batch:
+        index = np.atleast_1d(np.arange(len(self))[index])
+        x = torch.from_numpy(np.array(self.signals[self.rows[index]], dtype=np.float32))
+        return Batch(
+            x=x,
+            levels={level: torch.from_numpy(self.codes(level)[index]) for level in self.levels},
+            y=None if self.y is None else torch.from_numpy(self.y[index]),
+        )
+
+    def select(self, which: np.ndarray | Sequence[int] | str) -> WindowDataset:
+        """Return the chosen windows without copying signals.
+
+        Parameters
+        ----------
+        which : array of int or bool, shape (k,) or (n,), or str
+            Positions, a boolean mask, or a ``pandas`` query on the metadata such as ``"patient in ['a', 'b']"``.
+
+        Returns
+        -------
+        WindowDataset
+        """
+        if isinstance(which, str):
+            try:
+                index = self.metadata.query(which).index.to_numpy()
+            except Exception as error:
+                raise DataError(f"the query {which!r} does not fit the columns {list(self.metadata.columns)}: {error}") from error
+        else:
+            index = np.arange(len(self))[np.asarray(which)]
+        return WindowDataset(
+            self.signals, self.metadata.iloc[index], self.channels, self.levels, self.target, self.classes or None,
+            rows=self.rows[index],
+        )
+
+    def with_target(self, target: str | None) -> WindowDataset:
+        """Return the same windows with the labels taken from another column."""
+        return WindowDataset(self.signals, self.metadata, self.channels, self.levels, target, rows=self.rows)
+
+    def split(self, **kwargs: Any) -> Split:
+        """Hold out whole patients (or any level); see :func:`tscl.data.holdout` for the arguments."""
+        from tscl.data.splits import holdout
+
+        return holdout(self, **kwargs)
+
+    @classmethod
+    def concat(cls, datasets: Sequence[WindowDataset]) -> WindowDataset:
+        """Join data sets that have the same channels, sampling rate, unit and window length.
+
+        Raises
+        ------
+        DataError
+            Naming what differs.
+        """
+        if not datasets:
+            raise DataError("nothing to concatenate: the list of data sets is empty.")
+        first = datasets[0]
+        for number, other in enumerate(datasets[1:], 1):
+            said = first.channels.differences(other.channels)
+            if other.signals.shape[2] != first.signals.shape[2]:
+                said += f"{'; ' if said else ''}{other.signals.shape[2]} times a window instead of {first.signals.shape[2]}"
+            if other.levels != first.levels:
+                said += f"{'; ' if said else ''}levels {other.levels} instead of {first.levels}"
+            if said:
+                raise DataError(f"data set {number} cannot be joined to data set 0: {said}. Bring them to one montage first.")
+        return cls(
+            np.concatenate([d.numpy() for d in datasets]),
+            pd.concat([d.metadata for d in datasets], ignore_index=True),
+            first.channels, first.levels, first.target,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write signals, table and channels into ``folder`` (which must not exist), all or nothing."""
+        with atomic_folder(folder) as temporary:
+            np.save(temporary / "signals.npy", self.numpy())
+            self.metadata.to_parquet(temporary / "metadata.parquet")
+            info = {
+                "format_version": FORMAT_VERSION, "channels": self.channels.to_dict(), "levels": list(self.levels),
+                "target": self.target,
+            }
+            (temporary / "dataset.json").write_text(json.dumps(info, indent=1))
+        return Path(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> WindowDataset:
+        """Open what :meth:`save` wrote; the signals stay on disk as a memory map."""
+        folder = Path(folder)
+        try:
+            info: Mapping[str, Any] = json.loads((folder / "dataset.json").read_text())
+            signals = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
+            metadata = pd.read_parquet(folder / "metadata.parquet")
+        except FileNotFoundError as error:
+            raise DataNotFoundError(f"{folder} is not a saved window data set: {Path(error.filename).name} is missing.") from error
+        except (ValueError, OSError) as error:
+            raise DataError(f"{folder} is damaged ({error}): delete it and prepare it again.") from error
+        if info["format_version"] != FORMAT_VERSION:
+            raise DataError(f"{folder} has format {info['format_version']}, this version reads {FORMAT_VERSION}: prepare it again.")
+        return cls(signals, metadata, Channels.from_dict(info["channels"]), info["levels"], info["target"])

@@ -1,0 +1,13 @@
+"""Encoders: signals (B, C, T) to embeddings per time step (B, D, T')."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Encoder", "encode_pair"],
+        "dilated_conv": ["DilatedConvEncoder"],
+        "reference": ["from_reference_state"],
+        "storage": ["load_encoder", "save_encoder"],
+    },
+)

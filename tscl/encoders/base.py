@@ -1,0 +1,120 @@
+"""What an encoder is, and how a pair of views goes through one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tscl.types import Sensors, View
+
+
+class _BoolDropout(nn.Dropout):
+    """Dropout that keeps a byte an element for the backward pass, on the CPU too (where torch keeps a float)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or input.is_cuda:
+            return super().forward(input)
+        keep = torch.empty_like(input, dtype=torch.bool).bernoulli_(1 - self.p)
+        return (input * keep).mul_(1 / (1 - self.p))
+
+
+class Encoder(nn.Module):
+    """Base of tscl's encoders: plain tensors in, a plain tensor out.
+
+    Any ``nn.Module`` with a ``dim`` and this ``forward`` can take its place. A subclass writes :meth:`features`;
+    ``output_dropout`` is applied behind it, so that two views that differ by dropout only need one pass.
+
+    Parameters
+    ----------
+    dim : int
+        Number D of embedding dimensions.
+    dropout : float
+        Probability of the dropout on the output.
+    """
+
+    def __init__(self, dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dim = dim
+        self.output_dropout = _BoolDropout(dropout)
+
+    def features(self, x: Tensor, mask: Tensor | None = None, sensors: Sensors | None = None) -> Tensor:
+        """Embed without the last dropout; same arguments and shapes as :meth:`forward`."""
+        raise NotImplementedError(f"{type(self).__name__} must define features(x, mask, sensors).")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor arguments, JSON-serialisable, from which the same architecture can be built."""
+        raise NotImplementedError(f"{type(self).__name__} must define config().")
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, sensors: Sensors | None = None) -> Tensor:
+        """Embed every time step.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, T), float32
+            Signals; NaN marks missing values.
+        mask : Tensor or None, shape (B, T) or (B, latent channels, T), bool
+            Latent mask, True = keep, applied behind the encoder's stem.
+        sensors : Sensors or None
+            Positions and subjects, for encoders that use them.
+
+        Returns
+        -------
+        Tensor, shape (B, D, T')
+        """
+        return self.output_dropout(self.features(x, mask, sensors))
+
+
+def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None) -> tuple[Tensor, Tensor]:
+    """Encode two views, in one pass where they differ by the output dropout only, and cut both to what they share.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        An :class:`Encoder`, or any module with the same ``forward``.
+    first, second : View
+        Two versions of one batch.
+    sensors : Sensors or None
+        Handed to the encoder.
+
+    Returns
+    -------
+    tuple of two Tensors, each of shape (B, D, T')
+    """
+    if first.x is second.x and first.mask is second.mask and isinstance(encoder, Encoder):
+        features = encoder.features(first.x, first.mask, sensors)
+        z1, z2 = encoder.output_dropout(features), encoder.output_dropout(features)
+    else:
+        z1, z2 = (encoder(view.x, view.mask, sensors) for view in (first, second))
+    return _shared(z1, first), _shared(z2, second)
+
+
+def _shared(z: Tensor, view: View) -> Tensor:
+    if view.span is None:
+        return z
+    ratio = z.shape[2] / view.x.shape[2]
+    return z[:, :, round(view.span[0] * ratio) : round(view.span[1] * ratio)]
+
+
+def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace missing values by zeros and say at which time steps something was missing.
+
+    A channel that is missing throughout a window counts as absent (zeros) and does not spoil the other channels; any
+    other NaN hides its whole time step, as in TS2Vec.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, T), floating
+
+    Returns
+    -------
+    x : Tensor, shape (B, C, T)
+        Without NaN.
+    keep : Tensor, shape (B, T), bool
+        False where a time step is missing.
+    """
+    missing = x.isnan()
+    absent = missing.all(dim=2, keepdim=True)
+    keep = ~((missing & ~absent).any(dim=1) | missing.all(dim=1))
+    return torch.where(missing | ~keep[:, None], torch.zeros_like(x), x), keep

@@ -1,0 +1,75 @@
+"""An encoder on disk: weights as safetensors, architecture as JSON. No pickle is written or read."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tscl.errors import ConfigError, DataError, DataNotFoundError
+
+WEIGHTS, ARCHITECTURE = "encoder.safetensors", "encoder.json"
+
+
+def save_encoder(encoder: nn.Module, folder: str | Path) -> None:
+    """Write the weights, and the architecture where the encoder has a ``config()``, into an existing folder."""
+    folder = Path(folder)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    kind = type(encoder)
+    init_args = encoder.config() if callable(getattr(encoder, "config", None)) else None
+    description = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
+    (folder / ARCHITECTURE).write_text(json.dumps(description, indent=1))
+
+
+def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: str | torch.device = "cpu") -> nn.Module:
+    """Read what :func:`save_encoder` wrote.
+
+    Parameters
+    ----------
+    folder : path
+        Folder with the two files.
+    encoder : nn.Module, optional
+        The module to load the weights into; needed where the saved encoder's class has no ``config()``.
+    device : str or torch.device
+        Where the weights go.
+
+    Raises
+    ------
+    DataNotFoundError, DataError
+        When a file is missing or damaged.
+    ConfigError
+        When the architecture cannot be rebuilt without ``encoder``.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / ARCHITECTURE).read_text())
+        state = load_file(folder / WEIGHTS, device=str(device))
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"{folder} holds no saved encoder ({WEIGHTS} and {ARCHITECTURE} are expected).") from error
+    except (ValueError, OSError, SafetensorError) as error:
+        raise DataError(f"the encoder in {folder} is damaged ({error}): save it again.") from error
+    if encoder is None:
+        if description["init_args"] is None:
+            raise ConfigError(
+                f"the encoder in {folder} is a {description['class_path']}, which has no config(): "
+                "build one and pass it as encoder=."
+            )
+        module, _, name = description["class_path"].rpartition(".")
+        try:
+            kind = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"the encoder's class {description['class_path']} cannot be imported: {error}.") from error
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise ConfigError(f"{description['class_path']} in {folder / ARCHITECTURE} is not a torch module.")
+        encoder = kind(**description["init_args"])
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"the weights in {folder} do not fit the encoder: {error}") from error
+    return encoder.to(device)

@@ -1,0 +1,8 @@
+"""The fit / transform face."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={"base": ["ContrastiveEstimator"], "comet": ["COMET"], "ts2vec": ["TS2Vec"]},
+)

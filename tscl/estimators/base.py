@@ -1,0 +1,278 @@
+"""What all contrastive estimators share: fit, transform, encode, save, load."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+import tscl
+from tscl.augmenters import Augmenter
+from tscl.data import WindowDataset
+from tscl.data.files import atomic_folder
+from tscl.encoders import DilatedConvEncoder, load_encoder, save_encoder
+from tscl.errors import DataError, DataNotFoundError
+from tscl.estimators.inputs import as_signals, as_windows
+from tscl.heads import Head
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FORMAT_VERSION = 1
+DESCRIPTION = "estimator.json"
+
+
+class ContrastiveEstimator(TransformerMixin, BaseEstimator):
+    """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``."""
+
+    encoder: nn.Module | Callable[[int], nn.Module] | None
+    augmenter: Augmenter | None
+    heads: Any
+    dim: int
+    hidden: int
+    depth: int
+    max_epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    averaging: Any
+    windows_per_trial: int
+    trials_per_patient: int
+    pooling: Any
+    accelerator: str
+    precision: Any
+    random_state: Any
+    verbose: bool
+
+    def _heads(self, data: WindowDataset) -> Sequence[Head]:
+        raise NotImplementedError(f"{type(self).__name__} must define _heads(data).")
+
+    def _views(self) -> Mapping[str, Augmenter]:
+        raise NotImplementedError(f"{type(self).__name__} must define _views().")
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        patient: Any = None,
+        trial: Any = None,
+        levels: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Learn an encoder from windows; labels are not used.
+
+        Parameters
+        ----------
+        X : ndarray or Tensor, shape (n, C, T) or (n, T); list of n arrays (C, T_i); or WindowDataset
+            Windows; NaN marks missing values, unequal lengths are padded with NaN.
+        y : ignored
+            Present for scikit-learn's pipelines.
+        patient, trial : array of n ids, optional
+            The patient and the trial of every window. A trial is told apart by its patient as well.
+        levels : mapping of str to array of n ids, optional
+            Further id levels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            When shapes and ids disagree or values are infinite.
+        ConfigError
+            When a head needs ids that were not passed.
+        """
+        import lightning as L
+
+        from tscl.data import WindowDataModule
+        from tscl.learners import ContrastiveLearner
+        from tscl.learners.history import History
+
+        data = as_windows(X, None, patient, trial, levels)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        history = History()
+        with torch.random.fork_rng(), _quiet(not self.verbose):
+            torch.manual_seed(seed)
+            learner = ContrastiveLearner(
+                encoder=self._build_encoder(data.shape[1]),
+                heads=copy.deepcopy(self._heads(data)),
+                views=copy.deepcopy(self._views()),
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                averaging=self.averaging,
+                seed=seed,
+            )
+            trainer = L.Trainer(
+                max_epochs=self.max_epochs,
+                accelerator=self.accelerator,
+                devices=1,
+                precision=self.precision,
+                callbacks=[history],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=bool(self.verbose),
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            module = WindowDataModule(
+                data,
+                batch_size=self.batch_size,
+                windows_per_trial=self.windows_per_trial,
+                trials_per_patient=self.trials_per_patient,
+                seed=seed,
+            )
+            trainer.fit(learner, datamodule=module)
+        self.encoder_ = learner.embedder.cpu().eval()
+        self.history_ = history.frame()
+        self.n_channels_in_ = data.shape[1]
+        return self
+
+    def _build_encoder(self, in_channels: int) -> nn.Module:
+        if self.encoder is None:
+            return DilatedConvEncoder(in_channels, self.dim, self.hidden, self.depth)
+        if isinstance(self.encoder, nn.Module):
+            return copy.deepcopy(self.encoder)
+        return self.encoder(in_channels)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed windows.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray, shape (n, k * dim), float32
+            One pooled embedding a window; k is the number of statistics in ``pooling``.
+        """
+        return self._embed(X, per_step=False)
+
+    def encode(self, X: Any) -> np.ndarray:
+        """Embed every time step.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray, shape (n, dim, T'), float32
+        """
+        return self._embed(X, per_step=True)
+
+    def _embed(self, X: Any, per_step: bool) -> np.ndarray:
+        from tscl.evaluation import embed
+
+        check_is_fitted(self, "encoder_")
+        data = X if isinstance(X, WindowDataset) else as_signals(X)
+        if data.shape[1] != self.n_channels_in_:
+            raise DataError(f"X has {data.shape[1]} channels, the model was fitted on {self.n_channels_in_}.")
+        device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+        try:
+            return embed(
+                self.encoder_.to(device), data, pooling=self.pooling, batch_size=self.batch_size, device=device,
+                per_step=per_step,
+            )
+        finally:
+            self.encoder_.cpu()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fitted model into a new folder: safetensors and JSON, no pickle.
+
+        Parameters
+        ----------
+        folder : path
+            Must not exist yet.
+
+        Raises
+        ------
+        DataError
+            When the folder exists or cannot be written; nothing is left half-written.
+        """
+        check_is_fitted(self, "encoder_")
+        folder = Path(folder)
+        if folder.exists():
+            raise DataError(f"{folder} exists already: remove it or choose another folder.")
+        params = {name: value for name, value in self.get_params(deep=False).items() if _is_plain(value)}
+        description = {
+            "format_version": FORMAT_VERSION,
+            "tscl_version": tscl.__version__,
+            "estimator": type(self).__name__,
+            "params": params,
+            "n_channels_in": self.n_channels_in_,
+            "history": self.history_.to_dict(orient="list"),
+        }
+        with atomic_folder(folder) as temporary:
+            save_encoder(self.encoder_, temporary)
+            (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: nn.Module | None = None) -> Self:
+        """Read a model that :meth:`save` wrote; it opens on the CPU whatever it was trained on.
+
+        Parameters
+        ----------
+        folder : path
+        encoder : nn.Module, optional
+            The architecture, needed only for encoders without ``config()``.
+
+        Raises
+        ------
+        DataNotFoundError, DataError
+            When the folder holds no model, another estimator's, or one of another format.
+        """
+        import pandas as pd
+
+        folder = Path(folder)
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text())
+        except FileNotFoundError as error:
+            raise DataNotFoundError(f"{folder} holds no saved model: {DESCRIPTION} is missing.") from error
+        except ValueError as error:
+            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): save the model again.") from error
+        if description["estimator"] != cls.__name__:
+            raise DataError(f"{folder} holds a {description['estimator']}, not a {cls.__name__}: load it with that class.")
+        if description["format_version"] != FORMAT_VERSION:
+            raise DataError(f"{folder} has format {description['format_version']}, this version reads {FORMAT_VERSION}.")
+        model = cls(**description["params"])
+        model.encoder_ = load_encoder(folder, encoder).eval()
+        model.n_channels_in_ = description["n_channels_in"]
+        model.history_ = pd.DataFrame(description["history"])
+        return model
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        return json.loads(json.dumps(value)) == value
+    except (TypeError, ValueError):
+        return False
+
+
+@contextmanager
+def _quiet(quiet: bool) -> Iterator[None]:
+    """Keep Lightning's advice to itself while an estimator fits."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with warnings.catch_warnings():
+        if quiet:
+            logger.setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", module="lightning")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,93 @@
+"""TS2Vec as an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from torch import nn
+
+from tscl.augmenters import Augmenter, Compose, LatentMask, OverlappingCrops
+from tscl.data import WindowDataset
+from tscl.estimators.base import ContrastiveEstimator
+from tscl.functional.pooling import Pooling
+from tscl.heads import Head, HierarchicalHead
+
+
+class TS2Vec(ContrastiveEstimator):
+    """Hierarchical contrast of overlapping crops (Yue et al., *TS2Vec*, AAAI 2022). It needs no ids.
+
+    Parameters
+    ----------
+    encoder : nn.Module, callable or None
+        As in :class:`tscl.COMET`.
+    heads : sequence of Head or None
+        By default one :class:`tscl.heads.HierarchicalHead` on the view pair ``"crops"``.
+    augmenter : Augmenter or None
+        By default overlapping crops and a binomial latent mask.
+    dim, hidden, depth : int
+        Embedding dimensions, width and number of residual blocks of the default encoder.
+    max_epochs, batch_size, lr, weight_decay, averaging, windows_per_trial, trials_per_patient, pooling
+        As in :class:`tscl.COMET`, with TS2Vec's learning rate and batch size. Ids only shape the batches.
+    accelerator, precision, random_state, verbose
+        As in :class:`tscl.COMET`.
+
+    Attributes
+    ----------
+    encoder_, history_, n_channels_in_
+        As in :class:`tscl.COMET`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tscl import TS2Vec
+    >>> X = np.random.default_rng(0).normal(size=(32, 1, 50))
+    >>> TS2Vec(dim=16, hidden=8, depth=2, max_epochs=1, random_state=0).fit(X).transform(X).shape
+    (32, 16)
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | Callable[[int], nn.Module] | None = None,
+        heads: Sequence[Head] | None = None,
+        augmenter: Augmenter | None = None,
+        dim: int = 320,
+        hidden: int = 64,
+        depth: int = 10,
+        max_epochs: int = 40,
+        batch_size: int = 16,
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        averaging: Literal["swa", "ema"] | None = "swa",
+        windows_per_trial: int = 1,
+        trials_per_patient: int = 1,
+        pooling: Pooling = "max",
+        accelerator: str = "auto",
+        precision: Any = "32-true",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.encoder = encoder
+        self.heads = heads
+        self.augmenter = augmenter
+        self.dim = dim
+        self.hidden = hidden
+        self.depth = depth
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.averaging = averaging
+        self.windows_per_trial = windows_per_trial
+        self.trials_per_patient = trials_per_patient
+        self.pooling = pooling
+        self.accelerator = accelerator
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _heads(self, data: WindowDataset) -> Sequence[Head]:
+        return self.heads if self.heads is not None else [HierarchicalHead()]
+
+    def _views(self) -> Mapping[str, Augmenter]:
+        return {"crops": self.augmenter or Compose([OverlappingCrops(), LatentMask("binomial")])}

@@ -1,0 +1,15 @@
+"""Pure tensor mathematics: no state, no files, no communication."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "diagnostics": ["alignment", "effective_rank", "uniformity"],
+        "group": ["group_contrast"],
+        "instance": ["hierarchical_contrast", "observation_contrast", "sample_contrast"],
+        "nt_xent": ["nt_xent"],
+        "pairs": ["twin_contrast"],
+        "pooling": ["pool_time"],
+    },
+)

@@ -1,0 +1,56 @@
+"""Contrast at the levels that have ids: trial, session, patient, site, ..."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tscl.functional.eager import with_eager_gradient
+from tscl.functional.instance import check_views
+
+
+def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Pull together windows that share an id, across views (COMET, eq. 4 and 5).
+
+    The similarity of window i in view 1 and window j in view 2 is the cosine of their flattened sequences, each
+    embedding dimension first scaled to unit norm over time (as the authors' code does), over ``temperature``. Pairs
+    i < j with the same id are normalised over all j, pairs i > j over all i, and the two means are averaged. A window is
+    not its own positive.
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (B, D, T), floating
+        Embeddings per time step of two views.
+    ids : Tensor, shape (B,), integer
+        The level's id of every window; a negative id means unknown and has no positives.
+    temperature : float
+        Divides the cosine.
+
+    Returns
+    -------
+    Tensor, scalar
+        Exactly 0 when no two windows share an id.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ, or there is not one id a window.
+    """
+    check_views(z1, z2)
+    if ids.shape != (len(z1),):
+        raise ValueError(f"expected one id a window, shape ({len(z1)},), got {tuple(ids.shape)}.")
+    return with_eager_gradient(partial(_group, ids, temperature), z1, z2)
+
+
+def _group(ids: Tensor, temperature: float, z1: Tensor, z2: Tensor) -> Tensor:
+    h1, h2 = (F.normalize(F.normalize(z, dim=2).flatten(1), dim=1) for z in (z1, z2))
+    logits = h1 @ h2.T / temperature
+    same = (ids[:, None] == ids[None, :]) & (ids >= 0)[:, None]
+    upper = same.triu(1)
+    count = upper.sum().clamp(min=1)
+    rows = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~upper, 0.0).sum() / count
+    columns = (logits - logits.logsumexp(dim=0, keepdim=True)).masked_fill(~upper.T, 0.0).sum() / count
+    return torch.where(upper.any(), -(rows + columns) / 2, torch.zeros_like(rows))

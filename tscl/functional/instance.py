@@ -1,0 +1,125 @@
+"""Contrasts between the views of single windows and of single time steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tscl.functional.eager import with_eager_gradient
+from tscl.functional.pairs import connected_zero, twin_contrast
+
+
+def check_views(z1: Tensor, z2: Tensor) -> None:
+    """Raise ValueError unless both are embeddings ``(B, D, T)`` of one shape."""
+    if z1.ndim != 3 or z1.shape != z2.shape:
+        raise ValueError(f"expected two embeddings of one shape (B, D, T), got {tuple(z1.shape)} and {tuple(z2.shape)}.")
+
+
+def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
+    """Average a loss over time scales: the series is max-pooled by 2 until one step is left."""
+    total, scales = connected_zero(z1, z2), 0
+    while z1.shape[2] > 1:
+        total = total + loss(z1, z2)
+        scales += 1
+        z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)
+    return total / max(scales, 1)
+
+
+def _observation(z1: Tensor, z2: Tensor) -> Tensor:
+    return twin_contrast(z1.mT, z2.mT)
+
+
+def _sample(z1: Tensor, z2: Tensor) -> Tensor:
+    return twin_contrast(z1.permute(2, 0, 1), z2.permute(2, 0, 1))
+
+
+def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
+    """Contrast the time steps of each window (COMET, eq. 2; the temporal contrast of TS2Vec, eq. 1).
+
+    A time step of one view against all time steps of both views of its window; the same step of the other view is the
+    positive. Similarity is the dot product.
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (B, D, T), floating
+        Embeddings per time step of two views.
+    multiscale : bool
+        Average over time scales, max-pooling by 2 until a single step is left.
+
+    Returns
+    -------
+    Tensor, scalar
+        Exactly 0 when T is 1.
+
+    Raises
+    ------
+    ValueError
+        When the two shapes differ or are not three-dimensional.
+    """
+    check_views(z1, z2)
+    return with_eager_gradient(partial(_over_scales, _observation) if multiscale else _observation, z1, z2)
+
+
+def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
+    """Contrast the windows of a batch at every time step (COMET, eq. 3; the instance contrast of TS2Vec, eq. 2).
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (B, D, T), floating
+        Embeddings per time step of two views.
+    multiscale : bool
+        Average over time scales, max-pooling by 2 until a single step is left.
+
+    Returns
+    -------
+    Tensor, scalar
+        Exactly 0 when the batch holds one window.
+
+    Raises
+    ------
+    ValueError
+        When the two shapes differ or are not three-dimensional.
+    """
+    check_views(z1, z2)
+    return with_eager_gradient(partial(_over_scales, _sample) if multiscale else _sample, z1, z2)
+
+
+def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_unit: int = 0) -> Tensor:
+    """Compute TS2Vec's hierarchical loss (Yue et al., AAAI 2022, algorithm 1).
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (B, D, T), floating
+        Embeddings per time step of two views.
+    alpha : float
+        Weight of the contrast between windows; the contrast between time steps has ``1 - alpha``.
+    temporal_unit : int
+        The contrast between time steps is left out of the first ``temporal_unit`` scales.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    Raises
+    ------
+    ValueError
+        When the two shapes differ or are not three-dimensional.
+    """
+    check_views(z1, z2)
+    return with_eager_gradient(partial(_hierarchical, alpha, temporal_unit), z1, z2)
+
+
+def _hierarchical(alpha: float, temporal_unit: int, z1: Tensor, z2: Tensor) -> Tensor:
+    total, scales = connected_zero(z1, z2), 0
+    while True:
+        if alpha != 0:
+            total = total + alpha * _sample(z1, z2)
+        if z1.shape[2] > 1 and alpha != 1 and scales >= temporal_unit:
+            total = total + (1 - alpha) * _observation(z1, z2)
+        scales += 1
+        if z1.shape[2] <= 1:
+            return total / scales
+        z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)

@@ -1,0 +1,81 @@
+"""The engine under the instance-wise contrasts: twins against everything else in their group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TILE_ELEMENTS = 1 << 22
+
+
+class _TwinContrast(torch.autograd.Function):
+    """Value and gradient in one sweep over groups of similarity matrices.
+
+    The gradient of the loss with respect to ``z`` is ``(P + P^T) z`` minus the twins, ``P`` being the row-wise softmax.
+    Computing it beside the value needs two matrix products instead of autograd's three, and keeps one tensor of the
+    size of ``z`` instead of several of the size of the similarity matrices.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z1: Tensor, z2: Tensor) -> Tensor:
+        with torch.autocast(z1.device.type, enabled=False):
+            return _TwinContrast._sweep(ctx, z1, z2)
+
+    @staticmethod
+    def _sweep(ctx: Any, z1: Tensor, z2: Tensor) -> Tensor:
+        groups, n, _ = z1.shape
+        z = torch.cat([z1, z2], dim=1)
+        need_grad = any(ctx.needs_input_grad)
+        gradient = torch.empty_like(z) if need_grad else None
+        total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
+        step = max(1, TILE_ELEMENTS // (4 * n * n))
+        for start in range(0, groups, step):
+            tile = z[start : start + step]
+            similarity = torch.bmm(tile, tile.mT).to(total.dtype)
+            similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+            normaliser = torch.logsumexp(similarity, dim=2, keepdim=True)
+            total += normaliser.sum()
+            if gradient is not None:
+                softmax = similarity.sub_(normaliser).exp_().to(z.dtype)
+                torch.bmm(softmax + softmax.mT, tile, out=gradient[start : start + step])
+        total -= 2 * (z1 * z2).sum(dtype=total.dtype)
+        scale = 1.0 / (groups * 2 * n)
+        if gradient is not None:
+            gradient[:, :n] -= 2 * z2
+            gradient[:, n:] -= 2 * z1
+            ctx.save_for_backward(gradient.mul_(scale))
+        return (total * scale).to(z.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = ctx.saved_tensors
+        grad1, grad2 = (gradient * grad_outputs[0]).chunk(2, dim=1)
+        return grad1, grad2
+
+
+def connected_zero(z1: Tensor, z2: Tensor) -> Tensor:
+    """Return an exact 0 that both tensors get a zero gradient from."""
+    return z1.flatten()[:0].sum() + z2.flatten()[:0].sum()
+
+
+def twin_contrast(z1: Tensor, z2: Tensor) -> Tensor:
+    r"""Cross-entropy of finding each vector's twin among all other vectors of its group.
+
+    For every group, the 2N vectors of both views are compared by dot product; a vector's positive is the same vector in
+    the other view, every other vector of the group is a negative, and a vector is not compared with itself.
+
+    Parameters
+    ----------
+    z1, z2 : Tensor, shape (G, N, D), floating
+        Two views of N vectors in each of G independent groups.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over groups and vectors; exactly 0 when N is 1 or there is no group.
+    """
+    if z1.shape[0] == 0 or z1.shape[1] <= 1:
+        return connected_zero(z1, z2)
+    return _TwinContrast.apply(z1, z2)

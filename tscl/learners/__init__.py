@@ -1,0 +1,12 @@
+"""Learners: what happens in one training step, and with which optimizer."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "checkpoint": ["AtomicCheckpointIO"],
+        "contrastive": ["ContrastiveLearner"],
+        "online_probe": ["OnlineProbe"],
+    },
+)

@@ -1,0 +1,184 @@
+"""One learner for every method that contrasts two views: COMET, TS2Vec, SimCLR and their mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tscl.augmenters import Augmenter
+from tscl.encoders import encode_pair
+from tscl.errors import ConfigError
+from tscl.functional import alignment, effective_rank, pool_time, uniformity
+from tscl.heads import Head
+from tscl.types import Batch, View
+
+EncoderFactory = Callable[[int], nn.Module]
+
+
+class ContrastiveLearner(L.LightningModule):
+    """Encode each named pair of views once, and let every head that asks for it contrast it.
+
+    COMET is the views ``clean`` and ``masked`` with four heads (Wang et al., NeurIPS 2023, eq. 6: the weighted sum of the
+    heads' losses); TS2Vec and SimCLR are other views and heads.
+
+    Parameters
+    ----------
+    encoder : nn.Module or callable
+        An encoder, or what builds one from the number of channels of the data (in a configuration file: the class with
+        all arguments but ``in_channels``).
+    heads : sequence of Head
+        What is contrasted. Their weights multiply their losses; a head of weight 0 is not computed.
+    views : mapping of str to Augmenter
+        The named view pairs; each is made by applying its augmenter to both sides.
+    lr : float
+        Learning rate of AdamW.
+    weight_decay : float
+        Weight decay of AdamW.
+    averaging : {"swa", "ema"} or None
+        Average of the encoder's weights over all steps (COMET: equal weights, "swa") or an exponential one; it is the
+        average that embeds and is saved.
+    ema_decay : float
+        Decay of the exponential average per step.
+    seed : int
+        Seeds views and dropout; together with the epoch and the batch it fixes every random number of a step, so that a
+        resumed run continues exactly.
+
+    Raises
+    ------
+    ConfigError
+        When a head asks for a view that is not there, or nothing is left to learn from.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | EncoderFactory,
+        heads: Sequence[Head],
+        views: Mapping[str, Augmenter],
+        lr: float = 1e-4,
+        weight_decay: float = 0.01,
+        averaging: Literal["swa", "ema"] | None = "swa",
+        ema_decay: float = 0.999,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        active = [head for head in heads if head.weight > 0]
+        if not active:
+            raise ConfigError("no head has a weight above 0: there is nothing to learn from.")
+        for head in active:
+            if head.view not in views:
+                raise ConfigError(f"the {head.level} head asks for the view {head.view!r}; there are {sorted(views)}.")
+        self._factory: EncoderFactory | None = None
+        self.encoder: nn.Module | None = None
+        self.average: AveragedModel | None = None
+        twice = [head.level for head in active]
+        self.names = [h.level if twice.count(h.level) == 1 else f"{h.level}_{h.view}" for h in active]
+        self.heads = nn.ModuleList(active)
+        self.views = nn.ModuleDict({name: views[name] for name in dict.fromkeys(head.view for head in active)})
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.averaging = averaging
+        self.ema_decay = ema_decay
+        self.seed = seed
+        if isinstance(encoder, nn.Module):
+            self._install(encoder)
+        else:
+            self._factory = encoder
+
+    def build(self, in_channels: int) -> nn.Module:
+        """Build the encoder for data of ``in_channels`` channels where none was given, and return it."""
+        if self.encoder is None and self._factory is not None:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)
+                self._install(self._factory(in_channels))
+        assert self.encoder is not None
+        return self.encoder
+
+    def _install(self, encoder: nn.Module) -> None:
+        self.encoder = encoder
+        if self.averaging is not None:
+            average = get_ema_multi_avg_fn(self.ema_decay) if self.averaging == "ema" else None
+            self.average = AveragedModel(encoder, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
+
+    def configure_model(self) -> None:
+        """Build the encoder once the data are known (called by Lightning before the optimizer)."""
+        if self.encoder is None:
+            self.build(self.trainer.datamodule.n_channels)
+
+    @property
+    def embedder(self) -> nn.Module:
+        """The encoder that embeds: the averaged one where there is an average, in eval mode when the learner is."""
+        module = self.encoder if self.average is None else self.average.module
+        if module is None:
+            raise ConfigError("the encoder is not built yet: call build(in_channels) or fit first.")
+        return module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed signals (B, C, T) per time step, (B, D, T')."""
+        return self.embedder(x)
+
+    def view_pair(self, name: str, batch: Batch) -> tuple[View, View]:
+        """Return the two views of a batch that the name stands for."""
+        view = View(batch.x)
+        return self.views[name].pair(view, view)  # type: ignore[operator]
+
+    def losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Return the unweighted loss of every head and the embeddings of every view pair.
+
+        Raises
+        ------
+        ConfigError
+            When a head needs ids that the batch does not carry.
+        """
+        assert self.encoder is not None
+        embedded = {name: encode_pair(self.encoder, *self.view_pair(name, batch), batch.sensors) for name in self.views}
+        losses = {}
+        for name, head in zip(self.names, self.heads, strict=True):
+            if head.needs_ids and head.level not in batch.levels:
+                raise ConfigError(
+                    f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
+                    "pass them, or leave the head out."
+                )
+            losses[name] = head(*embedded[str(head.view)], batch.levels)
+        return losses, embedded
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Fix the random numbers of the step by seed, epoch, batch and rank."""
+        mixed = torch.tensor([self.seed, self.current_epoch, batch_idx, self.global_rank], dtype=torch.int64)
+        primes = torch.tensor([1_000_003, 998_244_353, 1_000_000_007, 2_147_483_647], dtype=torch.int64)
+        torch.manual_seed(int((mixed + 1).mul(primes).sum()) % (1 << 62))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the weighted sum of the heads' losses and log its parts."""
+        losses, embedded = self.losses(batch)
+        weighted = [head.weight * loss for head, loss in zip(self.heads, losses.values(), strict=True)]
+        total = torch.stack(weighted).sum()
+        size = len(batch)
+        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        for name, loss in losses.items():
+            self.log(f"train/{name}", loss, on_step=False, on_epoch=True, batch_size=size)
+        if batch_idx == 0:
+            self._log_diagnostics(*next(iter(embedded.values())))
+        return total
+
+    @torch.no_grad()
+    def _log_diagnostics(self, z1: Tensor, z2: Tensor) -> None:
+        h1, h2 = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
+        self.log("train/alignment", alignment(h1, h2), batch_size=len(h1))
+        self.log("train/uniformity", uniformity(h1), batch_size=len(h1))
+        self.log("train/effective_rank", effective_rank(h1), batch_size=len(h1))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and take the new weights into the average, before any checkpoint of this step is written."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None and self.encoder is not None:
+            self.average.update_parameters(self.encoder)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW over encoder and heads."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)

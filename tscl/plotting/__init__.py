@@ -1,0 +1,13 @@
+"""Every picture, as functions of arrays that draw into a matplotlib ``Axes`` and return it."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submod_attrs={
+        "curves": ["training_curves"],
+        "embeddings": ["embedding_map", "similarity_matrix"],
+        "hierarchy": ["hierarchy"],
+        "results": ["results_bars"],
+    },
+)

@@ -1,0 +1,90 @@
+"""The ground: what passes between data, augmenters, encoders and heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Sensors(NamedTuple):
+    """Who was recorded, and where the sensors sat.
+
+    Attributes
+    ----------
+    positions : Tensor, shape (B, C, 2), float32
+        Sensor positions on the unit square, NaN where unknown.
+    subject : Tensor, shape (B,), int64
+        Index of the subject, for per-subject layers.
+    """
+
+    positions: Tensor
+    subject: Tensor
+
+
+class View(NamedTuple):
+    """One version of a batch, on its way into the encoder.
+
+    Attributes
+    ----------
+    x : Tensor, shape (B, C, T), float32
+        The signals; NaN marks missing values.
+    mask : Tensor or None, shape (B, T), bool
+        Latent mask, True = keep; the encoder applies it after its stem.
+    span : tuple of int or None
+        First and last (exclusive) time step of ``x`` that both views of a pair have in common; None means all.
+    """
+
+    x: Tensor
+    mask: Tensor | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass
+class Batch:
+    """What a data loader yields; moves to a device as a whole.
+
+    Attributes
+    ----------
+    x : Tensor, shape (B, C, T), float32
+        Signals, NaN where a value is missing.
+    levels : dict of str to Tensor, each of shape (B,), int64
+        Dense ids of every level, from coarse to fine.
+    y : Tensor or None, shape (B,), int64
+        Class of every window, -1 where it is unknown.
+    sensors : Sensors or None
+        Positions and subject index.
+    paired : dict of str to Tensor, each of shape (B, ...)
+        Other modalities of the same windows.
+    """
+
+    x: Tensor
+    levels: dict[str, Tensor] = field(default_factory=dict)
+    y: Tensor | None = None
+    sensors: Sensors | None = None
+    paired: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def _apply(self, function: Any) -> Batch:
+        def walk(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return function(value)
+            if isinstance(value, dict):
+                return {key: walk(item) for key, item in value.items()}
+            if isinstance(value, Sensors):
+                return Sensors(*(walk(item) for item in value))
+            return value
+
+        return Batch(**{f.name: walk(getattr(self, f.name)) for f in fields(self)})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch with every tensor on ``device``."""
+        return self._apply(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, for asynchronous copies to a GPU."""
+        return self._apply(lambda tensor: tensor.pin_memory())
