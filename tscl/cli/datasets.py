@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tscl.data.datasets import STUDIES
+from tscl.data.datasets import STUDIES, Study
+from tscl.data.datasets.folder import OpenStudy
+from tscl.data.datasets.simulation import SimulatedStudy
 from tscl.errors import DataNotFoundError
 
 
@@ -24,14 +26,12 @@ def list_datasets(root: Path | None = None) -> None:
         print()
 
 
-def _found(kind: type, root: Path | None) -> str:
-    try:
-        study = kind()
-    except TypeError:
+def _found(kind: type[Study], root: Path | None) -> str:
+    if issubclass(kind, SimulatedStudy):
+        return "simulated, no files needed"
+    if issubclass(kind, OpenStudy):
         return "wherever you point it to"
-    if not study.patterns:
-        return "simulated, no files needed" if not study.licence else "wherever you point it to"
     try:
-        return str(study.find(root))
+        return str(kind().find(root))
     except DataNotFoundError:
         return "no"

@@ -10,7 +10,7 @@ from tscl.cli.run import open_run, root_options
 from tscl.data.files import atomic_file
 from tscl.errors import ConfigError
 from tscl.evaluation import embed
-from tscl.evaluation.embedding import device_for
+from tscl.evaluation.contexts import device_for
 from tscl.functional.pooling import Pooling
 
 

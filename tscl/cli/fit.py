@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from tscl.cli.arguments import one_sentence
 from tscl.data.files import atomic_file
 from tscl.errors import ConfigError, DataNotFoundError
 from tscl.learners import AtomicCheckpointIO
@@ -27,7 +28,10 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write it, all or nothing."""
-        text = self.parser.dump(self.config, skip_none=False)
+        config = self.config.clone()
+        for transient in ("ckpt_path", "weights_only"):
+            config.pop(transient, None)
+        text = self.parser.dump(config, skip_none=False, skip_validation=True)
         with atomic_file(Path(trainer.default_root_dir) / CONFIG) as temporary:
             temporary.write_text(text)
 
@@ -81,18 +85,31 @@ class Cli(LightningCLI):
 
 
 def build(args: list[str], run: bool) -> Cli:
-    """Parse ``args`` and build model, data and trainer; with ``run`` train as well."""
-    return Cli(
-        L.LightningModule,
-        L.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"save_to_log_dir": False, "overwrite": True},
-        run=run,
-        args=args,
-    )
+    """Parse ``args`` and build model, data and trainer; with ``run`` train as well.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting that is unknown or cannot be used.
+    """
+    warnings.filterwarnings("ignore", module="lightning|torch")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+    raising = {"exit_on_error": False}
+    with one_sentence():
+        return Cli(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False, "overwrite": True},
+            parser_kwargs={"fit": raising, **raising} if run else raising,
+            run=run,
+            args=args,
+        )
 
 
 def fit(args: list[str]) -> None:
@@ -103,8 +120,5 @@ def fit(args: list[str]) -> None:
     ConfigError, DataError, DataNotFoundError
         For settings and files that cannot be used; nothing is left half-written.
     """
-    warnings.filterwarnings("ignore", module="lightning|torch")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
-        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
     cli = build(["fit", *args], run=True)
     print(f"\nthe run is in {cli.trainer.default_root_dir}", file=sys.stderr)

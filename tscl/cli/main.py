@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import tscl
+from tscl.cli.arguments import call
 from tscl.errors import TsclError
 
 
@@ -19,31 +20,25 @@ def _fit(args: list[str]) -> None:
 def _evaluate(args: list[str]) -> None:
     from tscl.cli.evaluate import evaluate_run
 
-    _call(evaluate_run, args)
+    call(evaluate_run, args)
 
 
 def _embed(args: list[str]) -> None:
     from tscl.cli.embed import embed_run
 
-    _call(embed_run, args)
+    call(embed_run, args)
 
 
 def _datasets(args: list[str]) -> None:
     from tscl.cli.datasets import list_datasets
 
-    _call(list_datasets, args)
+    call(list_datasets, args)
 
 
 def _demo(args: list[str]) -> None:
     from tscl.cli.demo import demo
 
-    _call(demo, args)
-
-
-def _call(function: Callable[..., None], args: list[str]) -> None:
-    from jsonargparse import auto_cli
-
-    auto_cli(function, args=args, as_positional=False)
+    call(demo, args)
 
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
@@ -78,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     args = [argument for argument in args if argument != "--debug"]
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tscl").setLevel(logging.INFO)
+    logger = logging.getLogger("tscl")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler()]
     if not args or args[0] in ("-h", "--help"):
         print(_usage())
         return 0

@@ -99,7 +99,7 @@ class ContrastiveLearner(L.LightningModule):
         return self.encoder
 
     def _install(self, encoder: nn.Module) -> None:
-        self.encoder = encoder
+        self.encoder = encoder.train()
         if self.averaging is not None:
             average = get_ema_multi_avg_fn(self.ema_decay) if self.averaging == "ema" else None
             self.average = AveragedModel(encoder, multi_avg_fn=average, use_buffers=True).requires_grad_(False)

@@ -167,8 +167,8 @@ def test_bids_tree(tmp_path):
         BIDSFolder(tasks=["sleep"]).load(root)
     with pytest.raises(ConfigError, match="datatype='nirs'"):
         BIDSFolder(datatype="nirs")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataNotFoundError, match="bids: .* is empty"):
-        (tmp_path / "empty").mkdir()
         BIDSFolder().load(tmp_path / "empty")
     broken = next(root.glob("sub-02/**/*.edf"))
     broken.write_bytes(b"broken")

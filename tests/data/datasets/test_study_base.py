@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import inspect
 import logging
+import pickle
 import threading
 
 import numpy as np
@@ -46,7 +47,8 @@ def test_every_study_describes_itself(study):
 
 def test_all_named_sets_are_listed():
     assert set(STUDIES) == {
-        "simulated_ecg", "simulated_eeg", "ad", "ptb", "tdbrain", "ludb", "eegmat", "mitdb", "challenge2021", "folder", "bids",
+        "simulated_ecg", "simulated_eeg", "ad", "ptb", "tdbrain", "ludb", "eegmat", "mitdb", "challenge2021", "folder",
+        "bids",
     }  # fmt: skip
 
 
@@ -191,18 +193,25 @@ def test_study_is_abstract():
         Study()
 
 
-def test_cache_and_parallel_reading_give_the_same(shared_data, tmp_path):
+def test_cached_windows_are_the_same(shared_data, tmp_path):
     root = tmp_path / "eegmat"
     root.mkdir()
     for name in ("subject-info.csv", "Subject01_1.edf", "Subject01_2.edf"):
         (root / name).symlink_to(shared_data / "eegmat" / name)
     plain = EEGMat().load(root)
-    made = EEGMat().load(root, cache=tmp_path / "cache", n_jobs=2)
+    made = EEGMat().load(root, cache=tmp_path / "cache")
     opened = EEGMat(target="sex").load(root, cache=tmp_path / "cache")
     np.testing.assert_array_equal(plain.numpy(), made.numpy())
     np.testing.assert_array_equal(plain.numpy(), opened.numpy())
     assert opened.classes == ("F",)
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["ludb", "eegmat", "mitdb", "challenge2021", "simulated_ecg", "simulated_eeg"])
+def test_sources_travel_to_worker_processes(shared_data, name):
+    study = STUDIES[name]()
+    sources = study.sources(study.find(shared_data))
+    assert [s.path for s in pickle.loads(pickle.dumps(sources))] == [s.path for s in sources]
 
 
 def test_simulated_cohorts_are_cached_by_their_settings(tmp_path):

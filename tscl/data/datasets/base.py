@@ -13,10 +13,9 @@ from tscl.data.datasets.physionet import fetch_all
 from tscl.errors import ConfigError, DataNotFoundError
 
 if TYPE_CHECKING:
-    from tscl.data.splits import Split
-
     from tscl.data.preprocessing import Preprocessing
     from tscl.data.sources import Source
+    from tscl.data.splits import Split
     from tscl.data.windows import WindowDataset
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ class Study(ABC):
         from tscl.data.splits import Split
 
         chosen = {part: data.select(patients.isin(ids).to_numpy()) for part, ids in parts.items()}
-        return Split(chosen["train"], chosen.get("val"), chosen["test"])
+        return Split(train=chosen["train"], val=chosen.get("val"), test=chosen["test"])
 
     def candidates(self, root: str | Path | None = None) -> list[Path]:
         """Return the folders in which the files are looked for, first choice first."""

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tscl.types import Batch, Sensors, View
+
+
+def make() -> Batch:
+    return Batch(
+        x=torch.zeros(3, 2, 5),
+        levels={"patient": torch.tensor([0, 0, 1])},
+        y=torch.tensor([0, 1, -1]),
+        sensors=Sensors(torch.zeros(3, 2, 2), torch.zeros(3, dtype=torch.long)),
+        paired={"speech": torch.zeros(3, 4, 5)},
+    )
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [batch.x, batch.levels["patient"], batch.y, *batch.sensors, batch.paired["speech"]]
+
+
+def test_a_batch_moves_as_a_whole():
+    batch = make()
+    moved = batch.to("meta")
+    assert len(batch) == 3
+    assert all(tensor.device.type == "meta" for tensor in tensors(moved))
+    assert all(tensor.device.type == "cpu" for tensor in tensors(batch))
+    assert isinstance(moved.sensors, Sensors)
+    assert [t.dtype for t in tensors(moved)] == [t.dtype for t in tensors(batch)]
+
+
+def test_a_batch_of_signals_alone():
+    moved = Batch(torch.zeros(1, 1, 2)).to("cpu", non_blocking=True)
+    assert (moved.levels, moved.y, moved.sensors, moved.paired) == ({}, None, None, {})
+
+
+def test_lightning_moves_a_batch():
+    from lightning.fabric.utilities import move_data_to_device
+
+    assert move_data_to_device(make(), torch.device("meta")).x.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
+def test_pinned_memory():
+    assert all(tensor.is_pinned() for tensor in tensors(make().pin_memory()))
+
+
+def test_a_view_has_neither_mask_nor_span_by_default():
+    assert View(torch.zeros(1, 1, 2))[1:] == (None, None)

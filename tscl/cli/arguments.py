@@ -1,0 +1,49 @@
+"""Wrong arguments and configurations, said in one sentence."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tscl.errors import ConfigError
+
+NOISE = re.compile(r"Does not validate|Subtypes?:|Errors:|Expected a <class 'NoneType'>|Given value")
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn an error of the argument parser into a ConfigError that says what is wrong in one line.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        lines = [line.strip(" -") for line in (error.message or str(error)).splitlines()]
+        said = [line.rstrip(":") for line in lines if line and not NOISE.match(line)]
+        raise ConfigError(f"{': '.join(said)}: look at --help and the configuration file.") from error
+
+
+def call(function: Callable[..., None], args: list[str]) -> None:
+    """Run a command whose options are the parameters of ``function``.
+
+    Raises
+    ------
+    ConfigError
+        For options that the function does not have, or values that do not fit.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False, prog=f"tscl {function.__name__.split('_')[0]}", description=_first(function))
+    parser.add_function_arguments(function, as_positional=False)
+    with one_sentence():
+        options = parser.parse_args(args)
+    function(**parser.instantiate(options).as_dict())
+
+
+def _first(function: Callable[..., None]) -> str:
+    return (function.__doc__ or "").split("\n\n    Args:")[0]

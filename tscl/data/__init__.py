@@ -1,0 +1,23 @@
+"""Recordings become windows with levels: readers, preprocessing, named data sets, splits, samplers, loaders."""
+
+import lazy_loader as _lazy
+
+from tscl.data.prepare import prepare as prepare  # eager: the submodule of the same name would shadow a lazy one
+
+_attach, __dir__, __all__ = _lazy.attach(
+    __name__,
+    submodules=["datasets", "preprocessing", "readers"],
+    submod_attrs={
+        "leakage": ["check_leakage", "check_seen"],
+        "loading": ["WindowLoader", "eval_loader"],
+        "module": ["CohortDataModule", "SplitConfig", "WindowDataModule"],
+        "preprocessing": ["Preprocessing"],
+        "recording": ["Annotation", "Channels", "Recording"],
+        "sampling": ["HierarchicalBatchSampler"],
+        "sources": ["Source"],
+        "splits": ["Split", "holdout", "kfold", "label_fraction"],
+        "windows": ["WindowDataset"],
+    },
+)
+__getattr__ = _attach
+__all__ += ["prepare"]
