@@ -30,22 +30,29 @@ def test_file_appears_at_the_end_and_replaces(tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_nothing_is_left_when_interrupted(tmp_path, error):
-    with pytest.raises(error), atomic_folder(tmp_path / "set") as temporary:
-        (temporary / "a").write_text("1")
-        raise error
+    def folder() -> None:
+        with atomic_folder(tmp_path / "set") as temporary:
+            (temporary / "a").write_text("1")
+            raise error
+
+    def file() -> None:
+        with atomic_file(tmp_path / "b") as temporary:
+            temporary.write_text("half")
+            raise error
+
     (tmp_path / "b").write_text("old")
-    with pytest.raises(error), atomic_file(tmp_path / "b") as temporary:
-        temporary.write_text("half")
-        raise error
+    for write in (folder, file):
+        with pytest.raises(error):
+            write()
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
     assert (tmp_path / "b").read_text() == "old"
 
 
 @pytest.mark.parametrize("atomic", [atomic_file, atomic_folder])
 def test_full_disk(tmp_path, atomic):
-    with pytest.raises(DataError, match=r"out could not be written \(No space left on device\): free space"):
-        with atomic(tmp_path / "out"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    message = r"out could not be written \(No space left on device\): free space"
+    with pytest.raises(DataError, match=message), atomic(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,7 +72,7 @@ def test_who_finishes_first_wins(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def write(folder, number):
+def write_set(folder, number):
     with atomic_folder(folder / "set") as temporary:
         for name in "ab":
             (temporary / name).write_text(str(number))
@@ -73,7 +80,7 @@ def write(folder, number):
 
 def test_two_processes_write_the_same_folder(tmp_path):
     context = get_context("fork")
-    workers = [context.Process(target=write, args=(tmp_path, number)) for number in range(4)]
+    workers = [context.Process(target=write_set, args=(tmp_path, number)) for number in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:

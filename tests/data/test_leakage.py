@@ -12,7 +12,9 @@ from tscl.errors import DataError, LeakageError
 
 def make(table: dict, levels=("patient", "trial"), times: int = 4, sfreq: float = 4.0) -> WindowDataset:
     frame = pd.DataFrame(table)
-    return WindowDataset(np.zeros((len(frame), 1, times), "float32"), frame, Channels(("I",), ("ecg",), "mV", sfreq), levels)
+    return WindowDataset(
+        np.zeros((len(frame), 1, times), "float32"), frame, Channels(("I",), ("ecg",), "mV", sfreq), levels
+    )
 
 
 def test_disjoint_sides_pass_and_shared_patients_are_named():
@@ -117,7 +119,9 @@ def test_patients_seen_by_a_split_of_trials_are_refused():
 
 def test_a_million_windows_are_checked_in_seconds():
     n = 1_000_000
-    table = pd.DataFrame({"patient": np.arange(n) // 1000, "source": np.arange(n) // 1000, "onset": np.arange(n) % 1000.0})
+    table = pd.DataFrame(
+        {"patient": np.arange(n) // 1000, "source": np.arange(n) // 1000, "onset": np.arange(n) % 1000.0}
+    )
     signals = np.lib.stride_tricks.as_strided(np.zeros(1, "float32"), (n, 1, 1), (0, 0, 0))
     data = WindowDataset(signals, table, Channels(("I",), ("ecg",), "mV", 1.0), ("patient",))
     check_leakage(data.select(np.arange(n // 2)), data.select(np.arange(n // 2, n)))

@@ -113,11 +113,13 @@ def train(folder, workers, every, stop=-1, resume=None, val=True, epochs=3) -> R
     model = Recorder()
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=every, save_top_k=-1)
     trainer = L.Trainer(
-        max_epochs=epochs, max_steps=stop, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[saver],
-        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+        max_epochs=epochs, max_steps=stop, accelerator="cpu", logger=False, callbacks=[saver],
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
     )  # fmt: skip
     data = windows()
-    module = WindowDataModule(data, data.select(np.arange(16)) if val else None, batch_size=8, num_workers=workers, seed=3)
+    module = WindowDataModule(
+        data, data.select(np.arange(16)) if val else None, batch_size=8, num_workers=workers, seed=3
+    )
     if resume is None:
         trainer.fit(model, datamodule=module)
     else:
@@ -128,7 +130,16 @@ def train(folder, workers, every, stop=-1, resume=None, val=True, epochs=3) -> R
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("workers", "step", "val"),
-    [(0, 2, True), (0, 2, False), (0, 6, True), (0, 6, False), (0, 9, True), (0, 12, False), (0, 13, True), (2, 8, True)],
+    [
+        (0, 2, True),
+        (0, 2, False),
+        (0, 6, True),
+        (0, 6, False),
+        (0, 9, True),
+        (0, 12, False),
+        (0, 13, True),
+        (2, 8, True),
+    ],
 )
 def test_lightning_resumes_with_exactly_the_remaining_batches(tmp_path, workers, step, val):
     whole = train(tmp_path / "whole", 0, 100, val=val)

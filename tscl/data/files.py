@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tscl.errors import DataError
@@ -65,4 +65,5 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         reason = error.strerror or error
         raise DataError(f"{path} could not be written ({reason}): free space or choose another place.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 from tscl.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Channels:
     """What the rows of a signal array are.
 
@@ -45,6 +45,20 @@ class Channels:
             raise DataError(
                 f"positions have shape {np.shape(self.positions)}, expected ({len(self.names)}, 3): one x, y, z a channel."
             )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Channels):
+            return NotImplemented
+        if self.positions is None or other.positions is None:
+            return self._key == other._key and self.positions is other.positions
+        return self._key == other._key and np.array_equal(self.positions, other.positions, equal_nan=True)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[tuple[str, ...], tuple[str, ...], str, float]:
+        return self.names, self.types, self.unit, self.sfreq
 
     def __len__(self) -> int:
         return len(self.names)

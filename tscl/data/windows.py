@@ -125,7 +125,8 @@ class WindowDataset(Dataset[Batch]):
             keys = [self.metadata[level].astype(str)]
             if level == "trial" and "patient" in self.levels:
                 keys.append(self.metadata["patient"].astype(str))
-            codes[level] = pd.MultiIndex.from_arrays(keys).factorize()[0].astype(np.int64)
+            numbers = pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys))), sort=False).ngroup()
+            codes[level] = numbers.to_numpy(dtype=np.int64)
         return codes
 
     @property
@@ -173,7 +174,8 @@ class WindowDataset(Dataset[Batch]):
             except Exception as error:
                 raise DataError(f"the query {which!r} does not fit the columns {list(self.metadata.columns)}: {error}") from error
         else:
-            index = np.arange(len(self))[np.asarray(which)]
+            chosen = np.asarray(which)
+            index = np.arange(len(self))[chosen if len(chosen) else chosen.astype(int)]
         return WindowDataset(
             self.signals, self.metadata.iloc[index], self.channels, self.levels, self.target, self.classes or None,
             rows=self.rows[index],
@@ -213,6 +215,7 @@ class WindowDataset(Dataset[Batch]):
             np.concatenate([d.numpy() for d in datasets]),
             pd.concat([d.metadata for d in datasets], ignore_index=True),
             first.channels, first.levels, first.target,
+            first.classes if all(d.classes == first.classes for d in datasets) and first.classes else None,
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -223,6 +226,7 @@ class WindowDataset(Dataset[Batch]):
             info = {
                 "format_version": FORMAT_VERSION, "channels": self.channels.to_dict(), "levels": list(self.levels),
                 "target": self.target,
+                "classes": list(self.classes),
             }
             (temporary / "dataset.json").write_text(json.dumps(info, indent=1))
         return Path(folder)
@@ -241,4 +245,5 @@ class WindowDataset(Dataset[Batch]):
             raise DataError(f"{folder} is damaged ({error}): delete it and prepare it again.") from error
         if info["format_version"] != FORMAT_VERSION:
             raise DataError(f"{folder} has format {info['format_version']}, this version reads {FORMAT_VERSION}: prepare it again.")
-        return cls(signals, metadata, Channels.from_dict(info["channels"]), info["levels"], info["target"])
+        channels, classes = Channels.from_dict(info["channels"]), info.get("classes") or None
+        return cls(signals, metadata, channels, info["levels"], info["target"], classes)
