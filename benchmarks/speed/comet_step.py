@@ -81,7 +81,12 @@ def run_reference(args: argparse.Namespace) -> dict[str, float]:
     labels = np.stack([np.zeros(len(X)), patient, trial], axis=1)
     stamps = []
     model = COMET(
-        args.channels, depth=args.depth, device="cpu", lr=1e-4, batch_size=args.batch, flag_use_multi_gpu=False,
+        args.channels,
+        depth=args.depth,
+        device="cpu",
+        lr=1e-4,
+        batch_size=args.batch,
+        flag_use_multi_gpu=False,
         after_iter_callback=lambda *_: stamps.append(time.perf_counter()),
     )
     before = resident()
@@ -112,7 +117,10 @@ def loss_difference(args: argparse.Namespace) -> float:
         b1, b2 = (ours(x) for x in (X, X + 0.1))
         pairs = [
             (contrastive_loss(a1, a2, sample_contrastive_loss, hierarchical=True), sample_contrast(b1, b2, True)),
-            (contrastive_loss(a1, a2, observation_contrastive_loss, hierarchical=True), observation_contrast(b1, b2, True)),
+            (
+                contrastive_loss(a1, a2, observation_contrastive_loss, hierarchical=True),
+                observation_contrast(b1, b2, True),
+            ),
             (trial_contrastive_loss(a1, a2, trial), group_contrast(b1, b2, trial)),
         ]
     return max(abs(float(a) - float(b)) / max(1.0, abs(float(a))) for a, b in pairs)

@@ -16,7 +16,9 @@ def observation(z1, z2):
         half = len(steps) // 2
         for i, anchor in enumerate(steps):
             others = [s for j, s in enumerate(steps) if j != i]
-            terms.append(cross_entropy(anchor, steps[(i + half) % len(steps)], others) if half > 1 else anchor.sum() * 0)
+            terms.append(
+                cross_entropy(anchor, steps[(i + half) % len(steps)], others) if half > 1 else anchor.sum() * 0
+            )
     return torch.stack(terms).mean()
 
 

@@ -46,7 +46,9 @@ def test_equals_the_slow_version(name, shape):
     assert_same(*LOSSES[name], *views(shape))
 
 
-@pytest.mark.parametrize("ids", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0], [5, 1, 5, 2, 1, 5], [0, 1, 2, 3, 4, 0], [-1, -1, 0, 0, 1, -1]])
+@pytest.mark.parametrize(
+    "ids", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0], [5, 1, 5, 2, 1, 5], [0, 1, 2, 3, 4, 0], [-1, -1, 0, 0, 1, -1]]
+)
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_group_equals_the_slow_version(ids, temperature):
     fast = functools.partial(F.group_contrast, ids=torch.tensor(ids), temperature=temperature)
@@ -61,7 +63,10 @@ def test_nt_xent_equals_the_slow_version(shape):
 
 @settings(deadline=None, max_examples=25)
 @given(
-    batch=st.integers(1, 5), dim=st.integers(1, 4), steps=st.integers(1, 9), seed=st.integers(0, 99),
+    batch=st.integers(1, 5),
+    dim=st.integers(1, 4),
+    steps=st.integers(1, 9),
+    seed=st.integers(0, 99),
     name=st.sampled_from(sorted(LOSSES)),
 )
 def test_equals_the_slow_version_for_any_shape(batch, dim, steps, seed, name):
@@ -99,7 +104,11 @@ def test_without_any_positive_value_and_gradient_are_exactly_zero(loss, shape):
 
 def test_an_embedding_of_zeros_gives_no_nan():
     z = torch.zeros(4, 3, 8, requires_grad=True)
-    for loss in (F.observation_contrast, F.sample_contrast, functools.partial(F.group_contrast, ids=torch.zeros(4).long())):
+    for loss in (
+        F.observation_contrast,
+        F.sample_contrast,
+        functools.partial(F.group_contrast, ids=torch.zeros(4).long()),
+    ):
         value = loss(z, z)
         (gradient,) = torch.autograd.grad(value, z)
         assert torch.isfinite(value)

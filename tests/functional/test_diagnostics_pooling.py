@@ -25,10 +25,23 @@ def test_effective_rank_counts_directions():
     assert effective_rank(torch.outer(torch.arange(5.0), torch.ones(3))).item() == pytest.approx(1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "mean+std", "max+mean+std"])
+def log_std(z, axis):
+    return np.log(np.var(z, axis=axis) + 1e-4) / 2
+
+
+def test_segments_are_pooled_one_by_one():
+    z = torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0))
+    parts = [z[:, :, :3], z[:, :, 3:5], z[:, :, 5:]]
+    expected = torch.cat([*(p.mean(2) for p in parts), z.amax(2)], dim=1)
+    torch.testing.assert_close(pool_time(z, "mean/3+max"), expected)
+    with pytest.raises(ValueError, match="8 segments of 7"):
+        pool_time(z, "mean/8")
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "mean+std", "max+mean+std", "logstd"])
 def test_pooling_against_numpy(pooling):
     z = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0))
-    parts = {"max": np.max, "mean": np.mean, "std": np.std}
+    parts = {"max": np.max, "mean": np.mean, "std": np.std, "logstd": log_std}
     expected = np.concatenate([parts[p](z.numpy(), axis=2) for p in pooling.split("+")], axis=1)
     np.testing.assert_allclose(pool_time(z, pooling), expected, atol=1e-6)
 
@@ -46,5 +59,6 @@ def test_a_window_of_nothing_but_padding_is_finite():
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="unknown pooling 'median'"):
-        pool_time(torch.zeros(1, 1, 2), "median")
+    for wrong in ("median", "max/0", "max/", "mean+"):
+        with pytest.raises(ValueError, match="unknown pooling"):
+            pool_time(torch.zeros(1, 1, 2), wrong)

@@ -28,7 +28,10 @@ def encoder(dropout=0.1):
 
 
 COMET_HEADS = [
-    ObservationHead(weight=0.1), SampleHead(weight=0.2), GroupHead("trial", weight=0.3), GroupHead("patient", weight=0.4)
+    ObservationHead(weight=0.1),
+    SampleHead(weight=0.2),
+    GroupHead("trial", weight=0.3),
+    GroupHead("patient", weight=0.4),
 ]
 COMET_VIEWS = {"clean": Identity(), "masked": LatentMask("continuous")}
 

@@ -20,7 +20,7 @@ class Augmenter(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(view).")
 
     def pair(self, first: View, second: View) -> tuple[View, View]:
-        """Return the two views that are contrasted: each augmented on its own, where a subclass does not couple them."""
+        """Return the two views that are contrasted: each augmented on its own unless coupled."""
         return self(first), self(second)
 
 
@@ -54,5 +54,5 @@ class Compose(Augmenter):
     def pair(self, first: View, second: View) -> tuple[View, View]:
         """Apply all of them to a pair."""
         for augmenter in self.augmenters:
-            first, second = augmenter.pair(first, second)  # type: ignore[operator]
+            first, second = augmenter.pair(first, second)
         return first, second

@@ -9,7 +9,6 @@ from typing import Any
 
 from tscl.errors import ConfigError
 
-
 LOSSES = ("loss", "observation", "sample", "trial", "patient")
 
 
@@ -34,7 +33,10 @@ def demo(out: Path = Path("tscl-demo"), seed: int = 0, epochs: int = 20) -> None
     data = SimulatedECG(seed=seed).load()
     split = data.split(by="patient", val=0.2, test=0.3, seed=seed)
     _say(f"simulated cohort: {data!r}")
-    _say(f"{len(split.train)} training, {len(split.val)} validation, {len(split.test)} test windows; no patient on two sides")
+    _say(
+        f"{len(split.train)} training, {len(split.val)} validation, {len(split.test)} test windows; "
+        "no patient on two sides"
+    )
 
     model = tscl.COMET(
         dim=64, hidden=32, depth=5, max_epochs=epochs, batch_size=128, lr=1e-3, random_state=seed, verbose=True

@@ -11,14 +11,13 @@ from tscl.data.files import atomic_file
 from tscl.errors import ConfigError
 from tscl.evaluation import embed
 from tscl.evaluation.contexts import device_for
-from tscl.functional.pooling import Pooling
 
 
 def embed_run(
     run: Path,
     out: Path,
     root: Path | None = None,
-    pooling: Pooling = "max",
+    pooling: str = "max",
     batch_size: int = 256,
     accelerator: str = "auto",
 ) -> None:

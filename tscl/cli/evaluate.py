@@ -15,7 +15,6 @@ from tscl.data.files import atomic_file
 from tscl.errors import ConfigError
 from tscl.evaluation import evaluate
 from tscl.evaluation.protocol import Results
-from tscl.functional.pooling import Pooling
 from tscl.learners.run_folder import CARD, write_card
 
 RESULTS = "results"
@@ -30,7 +29,7 @@ def evaluate_run(
     label_fractions: list[float] | None = None,
     seeds: list[int] | None = None,
     baselines: bool = True,
-    pooling: Pooling = "max",
+    pooling: str = "max",
     finetune_epochs: int = 50,
     finetune_lr: float = 1e-4,
     accelerator: str = "auto",

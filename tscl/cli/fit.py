@@ -9,22 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tscl.cli.arguments import one_sentence
 from tscl.data.files import atomic_file
 from tscl.errors import ConfigError, DataNotFoundError
-from tscl.learners import AtomicCheckpointIO
+from tscl.learners.checkpoint import LAST, AtomicCheckpointIO, LastCheckpoint
 from tscl.learners.history import History
-from tscl.learners.run_folder import CHECKPOINTS, METRICS, RunFolder
+from tscl.learners.run_folder import CARD, CHECKPOINTS, MANIFEST, METRICS, SKIPPED, RunFolder
 
 CONFIG = "config.yaml"
+SHOWN = 20
+"""So many left-out recordings are named on the screen."""
 
 
 class SaveConfig(SaveConfigCallback):
     """Write the resolved configuration into the run's folder."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Wait: a run that cannot be resumed keeps its configuration."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write it now."""
+        if trainer.is_global_zero:
+            self.save_config(trainer, pl_module, "fit")
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write it, all or nothing."""
@@ -59,17 +68,12 @@ class Cli(LightningCLI):
         """Put checkpoints, logs and metrics into the run's folder."""
         root = Path(self._get(self.config_init, "trainer.default_root_dir"))
         history = History(root / METRICS)
-        checkpoint = ModelCheckpoint(
-            dirpath=root / CHECKPOINTS,
-            filename="{epoch}-{step}",
-            save_last=True,
-            every_n_train_steps=self._get(self.config_init, "checkpoint_every"),
-            enable_version_counter=False,
-        )
+        self.run_folder = RunFolder(history)
+        checkpoint = LastCheckpoint(root / CHECKPOINTS, self._get(self.config_init, "checkpoint_every"))
         given = self._get(self.config_init, "trainer.callbacks") or []
         return super().instantiate_trainer(
             logger=TensorBoardLogger(root, name="tensorboard", version=""),
-            callbacks=[*given, history, RunFolder(history), checkpoint],
+            callbacks=[*given, history, self.run_folder, checkpoint],
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -78,10 +82,47 @@ class Cli(LightningCLI):
         )
 
     def before_fit(self) -> None:
-        """Refuse ``--ckpt_path last`` where no checkpoint is: Lightning would start anew without saying so."""
-        folder = Path(self.trainer.default_root_dir) / CHECKPOINTS
-        if self.config.fit.ckpt_path == "last" and not (folder / "last.ckpt").exists():
-            raise DataNotFoundError(f"{folder} holds no last.ckpt: there is nothing to resume; leave --ckpt_path out.")
+        """Read the data and refuse what cannot become a run, before anything is written."""
+        folder = Path(self.trainer.default_root_dir)
+        if self.config.fit.ckpt_path is None and (folder / MANIFEST).exists():
+            raise ConfigError(
+                f"{folder} holds a run already: resume it with --ckpt_path last, "
+                "or choose another folder with --trainer.default_root_dir."
+            )
+        if self.config.fit.ckpt_path == "last" and not (folder / CHECKPOINTS / LAST).exists():
+            raise DataNotFoundError(
+                f"{folder / CHECKPOINTS} holds no {LAST}: there is nothing to resume; leave --ckpt_path out."
+            )
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        skipped = self.datamodule.data.skipped
+        for _, reason in skipped[:SHOWN]:
+            _say(f"left out: {reason}")
+        if len(skipped) > SHOWN:
+            _say(f"left out: {len(skipped) - SHOWN} more, listed in {SKIPPED} of the run's folder")
+
+    def fit(
+        self, model: L.LightningModule, datamodule: L.LightningDataModule, ckpt_path: str | None = None, **options: Any
+    ) -> None:
+        """Train; a finished run that is resumed gets what is missing from its folder."""
+        folder = Path(self.trainer.default_root_dir)
+        last = folder / CHECKPOINTS / LAST
+        path = str(last) if ckpt_path == "last" else ckpt_path
+        try:
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, **options)
+        except SystemExit as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            hint = "resume with --ckpt_path last" if last.exists() else f"there is no checkpoint yet, remove {folder}"
+            raise KeyboardInterrupt(hint) from None
+        if not self.run_folder.trained:
+            _say("the run had finished before: nothing is left to train; more epochs with --trainer.max_epochs.")
+            if not (folder / CARD).exists():
+                self.run_folder.on_train_end(self.trainer, model)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def build(args: list[str], run: bool) -> Cli:
@@ -121,4 +162,4 @@ def fit(args: list[str]) -> None:
         For settings and files that cannot be used; nothing is left half-written.
     """
     cli = build(["fit", *args], run=True)
-    print(f"\nthe run is in {cli.trainer.default_root_dir}", file=sys.stderr)
+    _say(f"\nthe run is in {cli.trainer.default_root_dir}")

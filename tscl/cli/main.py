@@ -87,18 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         COMMANDS[args[0]][0](args[1:])
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {interrupt}." if interrupt.args else "interrupted.", file=sys.stderr)
         return 130
     except TsclError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except Exception as error:
         if debug:
             raise
-        print(f"error: {type(error).__name__}: {error} (--debug shows where.)", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where.)", file=sys.stderr)
         return 1
     return 0
 

@@ -30,7 +30,7 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         yield temporary
         try:
-            os.rename(temporary, folder)
+            temporary.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
@@ -58,7 +58,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -259,7 +259,7 @@ class CohortDataModule(WindowDataModule):
             progress=progress,
         )
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+    def setup(self, stage: str | None = None) -> None:
         """Load the windows, split them, and refuse a split that leaks.
 
         Raises

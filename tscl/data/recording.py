@@ -40,10 +40,12 @@ class Channels:
         object.__setattr__(self, "types", tuple(self.types))
         object.__setattr__(self, "sfreq", float(self.sfreq))
         if len(self.names) != len(self.types):
-            raise DataError(f"{len(self.names)} channel names but {len(self.types)} channel types: give one type a name.")
+            raise DataError(
+                f"{len(self.names)} channel names but {len(self.types)} channel types: give one type a name."
+            )
         if self.positions is not None and np.shape(self.positions) != (len(self.names), 3):
             raise DataError(
-                f"positions have shape {np.shape(self.positions)}, expected ({len(self.names)}, 3): one x, y, z a channel."
+                f"positions have shape {np.shape(self.positions)}, expected ({len(self.names)}, 3): x, y, z a channel."
             )
 
     def __eq__(self, other: object) -> bool:
@@ -68,7 +70,10 @@ class Channels:
         index = [int(i) for i in index]
         positions = None if self.positions is None else self.positions[index]
         return replace(
-            self, names=tuple(self.names[i] for i in index), types=tuple(self.types[i] for i in index), positions=positions
+            self,
+            names=tuple(self.names[i] for i in index),
+            types=tuple(self.types[i] for i in index),
+            positions=positions,
         )
 
     def differences(self, other: Channels) -> str:
@@ -93,7 +98,10 @@ class Channels:
         """Return a JSON-serialisable description."""
         positions = None if self.positions is None else np.asarray(self.positions).tolist()
         return {
-            "names": list(self.names), "types": list(self.types), "unit": self.unit, "sfreq": self.sfreq,
+            "names": list(self.names),
+            "types": list(self.types),
+            "unit": self.unit,
+            "sfreq": self.sfreq,
             "positions": positions,
         }
 
@@ -102,7 +110,10 @@ class Channels:
         """Rebuild what :meth:`to_dict` described."""
         positions = info.get("positions")
         return cls(
-            tuple(info["names"]), tuple(info["types"]), info["unit"], info["sfreq"],
+            tuple(info["names"]),
+            tuple(info["types"]),
+            info["unit"],
+            info["sfreq"],
             None if positions is None else np.asarray(positions, dtype=float),
         )
 
@@ -127,7 +138,7 @@ class Recording:
     channels : Channels
         Names, types, unit, sampling rate (Hz), positions.
     ids : dict of str to str
-        The levels above a trial that it belongs to, coarse to fine, such as ``{"patient": "P01", "recording": "P01_1"}``.
+        The levels above a trial, coarse to fine, such as ``{"patient": "P01", "recording": "P01_1"}``.
     labels : dict of str to Any
         Label columns: diagnosis, task, age, ...
     annotations : list of Annotation
@@ -145,7 +156,9 @@ class Recording:
 
     def __post_init__(self) -> None:
         if np.ndim(self.data) != 2:
-            raise DataError(f"{self.source or 'recording'}: data has shape {np.shape(self.data)}, expected (channels, times).")
+            raise DataError(
+                f"{self.source or 'recording'}: data has shape {np.shape(self.data)}, expected (channels, times)."
+            )
         if len(self.data) != len(self.channels):
             raise DataError(
                 f"{self.source or 'recording'}: {len(self.data)} rows of data but {len(self.channels)} channel names."

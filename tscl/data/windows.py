@@ -55,7 +55,8 @@ class WindowDataset(Dataset[Batch]):
     >>> from tscl.data import Channels, WindowDataset
     >>> table = pd.DataFrame({"patient": ["a", "a", "b"], "trial": [0, 1, 0], "sick": [1, 1, 0]})
     >>> channels = Channels(("I", "II"), ("ecg", "ecg"), "mV", 250.0)
-    >>> data = WindowDataset(np.zeros((3, 2, 250), "float32"), table, channels, levels=("patient", "trial"), target="sick")
+    >>> X = np.zeros((3, 2, 250), "float32")
+    >>> data = WindowDataset(X, table, channels, levels=("patient", "trial"), target="sick")
     >>> data[[0, 2]].x.shape, data.codes("trial").tolist()
     (torch.Size([2, 2, 250]), [0, 1, 2])
     """
@@ -172,12 +173,19 @@ class WindowDataset(Dataset[Batch]):
             try:
                 index = self.metadata.query(which).index.to_numpy()
             except Exception as error:
-                raise DataError(f"the query {which!r} does not fit the columns {list(self.metadata.columns)}: {error}") from error
+                raise DataError(
+                    f"the query {which!r} does not fit the columns {list(self.metadata.columns)}: {error}"
+                ) from error
         else:
             chosen = np.asarray(which)
             index = np.arange(len(self))[chosen if len(chosen) else chosen.astype(int)]
         return WindowDataset(
-            self.signals, self.metadata.iloc[index], self.channels, self.levels, self.target, self.classes or None,
+            self.signals,
+            self.metadata.iloc[index],
+            self.channels,
+            self.levels,
+            self.target,
+            self.classes or None,
             rows=self.rows[index],
         )
 
@@ -206,15 +214,21 @@ class WindowDataset(Dataset[Batch]):
         for number, other in enumerate(datasets[1:], 1):
             said = first.channels.differences(other.channels)
             if other.signals.shape[2] != first.signals.shape[2]:
-                said += f"{'; ' if said else ''}{other.signals.shape[2]} times a window instead of {first.signals.shape[2]}"
+                said += (
+                    f"{'; ' if said else ''}{other.signals.shape[2]} times a window instead of {first.signals.shape[2]}"
+                )
             if other.levels != first.levels:
                 said += f"{'; ' if said else ''}levels {other.levels} instead of {first.levels}"
             if said:
-                raise DataError(f"data set {number} cannot be joined to data set 0: {said}. Bring them to one montage first.")
+                raise DataError(
+                    f"data set {number} cannot be joined to data set 0: {said}. Bring them to one montage first."
+                )
         return cls(
             np.concatenate([d.numpy() for d in datasets]),
             pd.concat([d.metadata for d in datasets], ignore_index=True),
-            first.channels, first.levels, first.target,
+            first.channels,
+            first.levels,
+            first.target,
             first.classes if all(d.classes == first.classes for d in datasets) and first.classes else None,
         )
 
@@ -224,7 +238,9 @@ class WindowDataset(Dataset[Batch]):
             np.save(temporary / "signals.npy", self.numpy())
             self.metadata.to_parquet(temporary / "metadata.parquet")
             info = {
-                "format_version": FORMAT_VERSION, "channels": self.channels.to_dict(), "levels": list(self.levels),
+                "format_version": FORMAT_VERSION,
+                "channels": self.channels.to_dict(),
+                "levels": list(self.levels),
                 "target": self.target,
                 "classes": list(self.classes),
             }
@@ -240,10 +256,14 @@ class WindowDataset(Dataset[Batch]):
             signals = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
             metadata = pd.read_parquet(folder / "metadata.parquet")
         except FileNotFoundError as error:
-            raise DataNotFoundError(f"{folder} is not a saved window data set: {Path(error.filename).name} is missing.") from error
+            raise DataNotFoundError(
+                f"{folder} is not a saved window data set: {Path(error.filename).name} is missing."
+            ) from error
         except (ValueError, OSError) as error:
             raise DataError(f"{folder} is damaged ({error}): delete it and prepare it again.") from error
         if info["format_version"] != FORMAT_VERSION:
-            raise DataError(f"{folder} has format {info['format_version']}, this version reads {FORMAT_VERSION}: prepare it again.")
+            raise DataError(
+                f"{folder} has format {info['format_version']}, this version reads {FORMAT_VERSION}: prepare it again."
+            )
         channels, classes = Channels.from_dict(info["channels"]), info.get("classes") or None
         return cls(signals, metadata, channels, info["levels"], info["target"], classes)

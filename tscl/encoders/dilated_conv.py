@@ -26,7 +26,17 @@ class _GeluConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         padding, dilation = ctx.geometry
         grad_activation, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            grad_outputs[0], F.gelu(x), weight, [len(weight)], [1], [padding], [dilation], False, [0], 1, [True, True, True]
+            grad_outputs[0],
+            F.gelu(x),
+            weight,
+            [len(weight)],
+            [1],
+            [padding],
+            [dilation],
+            False,
+            [0],
+            1,
+            [True, True, True],
         )
         return torch.ops.aten.gelu_backward(grad_activation, x), grad_weight, grad_bias, None, None
 
@@ -68,8 +78,8 @@ class _Block(nn.Module):
 class DilatedConvEncoder(Encoder):
     """Dilated residual convolutions (Yue et al., TS2Vec, AAAI 2022; the encoder of COMET as well).
 
-    A linear stem per time step, the latent mask, ``depth`` residual blocks with dilation 2^i, one more block to ``dim``,
-    dropout. Each output sees ``2 * (kernel_size - 1) * (2^(depth + 1) - 1) + 1`` input steps, past and future.
+    A linear stem per time step, the latent mask, ``depth`` residual blocks with dilation 2^i, one more block to
+    ``dim``, dropout. Each output sees ``2 * (kernel_size - 1) * (2^(depth + 1) - 1) + 1`` input steps, past and future.
 
     Parameters
     ----------
@@ -107,7 +117,11 @@ class DilatedConvEncoder(Encoder):
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {kernel_size}: use an odd number, so that the length stays the same.")
         self._config = {
-            "in_channels": in_channels, "dim": dim, "hidden": hidden, "depth": depth, "kernel_size": kernel_size,
+            "in_channels": in_channels,
+            "dim": dim,
+            "hidden": hidden,
+            "depth": depth,
+            "kernel_size": kernel_size,
             "dropout": dropout,
         }
         self.stem = nn.Conv1d(in_channels, hidden, 1)

@@ -45,8 +45,11 @@ def from_reference_state(state: Mapping[str, Tensor]) -> DilatedConvEncoder:
     last = max(int(name.split(".")[1]) for name in renamed if name.startswith("blocks."))
     kernel = renamed[f"blocks.{last}.conv2.conv.weight"]
     encoder = DilatedConvEncoder(
-        in_channels=renamed["stem.weight"].shape[1], dim=kernel.shape[0], hidden=renamed["stem.weight"].shape[0],
-        depth=last, kernel_size=kernel.shape[2],
+        in_channels=renamed["stem.weight"].shape[1],
+        dim=kernel.shape[0],
+        hidden=renamed["stem.weight"].shape[0],
+        depth=last,
+        kernel_size=kernel.shape[2],
     )
     encoder.load_state_dict(renamed)
     return encoder

@@ -51,7 +51,9 @@ def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: s
         description = json.loads((folder / ARCHITECTURE).read_text())
         state = load_file(folder / WEIGHTS, device=str(device))
     except FileNotFoundError as error:
-        raise DataNotFoundError(f"{folder} holds no saved encoder ({WEIGHTS} and {ARCHITECTURE} are expected).") from error
+        raise DataNotFoundError(
+            f"{folder} holds no saved encoder ({WEIGHTS} and {ARCHITECTURE} are expected)."
+        ) from error
     except (ValueError, OSError, SafetensorError) as error:
         raise DataError(f"the encoder in {folder} is damaged ({error}): save it again.") from error
     if encoder is None:
@@ -64,7 +66,9 @@ def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: s
         try:
             kind = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise ConfigError(f"the encoder's class {description['class_path']} cannot be imported: {error}.") from error
+            raise ConfigError(
+                f"the encoder's class {description['class_path']} cannot be imported: {error}."
+            ) from error
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise ConfigError(f"{description['class_path']} in {folder / ARCHITECTURE} is not a torch module.")
         encoder = kind(**description["init_args"])

@@ -28,7 +28,7 @@ from tscl.estimators.inputs import as_signals, as_windows
 from tscl.heads import Head
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 FORMAT_VERSION = 1
 DESCRIPTION = "estimator.json"
@@ -184,7 +184,11 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
         try:
             return embed(
-                self.encoder_.to(device), data, pooling=self.pooling, batch_size=self.batch_size, device=device,
+                self.encoder_.to(device),
+                data,
+                pooling=self.pooling,
+                batch_size=self.batch_size,
+                device=device,
                 per_step=per_step,
             )
         finally:
@@ -246,9 +250,13 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         except ValueError as error:
             raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): save the model again.") from error
         if description["estimator"] != cls.__name__:
-            raise DataError(f"{folder} holds a {description['estimator']}, not a {cls.__name__}: load it with that class.")
+            raise DataError(
+                f"{folder} holds a {description['estimator']}, not a {cls.__name__}: load it with that class."
+            )
         if description["format_version"] != FORMAT_VERSION:
-            raise DataError(f"{folder} has format {description['format_version']}, this version reads {FORMAT_VERSION}.")
+            raise DataError(
+                f"{folder} has format {description['format_version']}, this version reads {FORMAT_VERSION}."
+            )
         model = cls(**description["params"])
         model.encoder_ = load_encoder(folder, encoder).eval()
         model.n_channels_in_ = description["n_channels_in"]

@@ -10,7 +10,6 @@ from torch import nn
 from tscl.augmenters import Augmenter, Identity, LatentMask
 from tscl.data import WindowDataset
 from tscl.estimators.base import ContrastiveEstimator
-from tscl.functional.pooling import Pooling
 from tscl.heads import GroupHead, Head, ObservationHead, SampleHead
 
 
@@ -42,7 +41,7 @@ class COMET(ContrastiveEstimator):
         Which average of the weights over the steps embeds.
     windows_per_trial, trials_per_patient : int
         What a batch holds of each of its trials and patients.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
+    pooling : str
         How ``transform`` pools over time.
     accelerator, precision : str
         As in ``lightning.Trainer``.
@@ -87,7 +86,7 @@ class COMET(ContrastiveEstimator):
         averaging: Literal["swa", "ema"] | None = "swa",
         windows_per_trial: int = 4,
         trials_per_patient: int = 2,
-        pooling: Pooling = "max",
+        pooling: str = "max",
         accelerator: str = "auto",
         precision: Any = "32-true",
         random_state: Any = None,

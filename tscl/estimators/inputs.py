@@ -37,11 +37,15 @@ def as_signals(X: Any) -> np.ndarray:
     try:
         signals = np.asarray(X, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"X is a {type(X).__name__} that is no array of numbers: give (windows, channels, times).") from error
+        raise DataError(
+            f"X is a {type(X).__name__} that is no array of numbers: give (windows, channels, times)."
+        ) from error
     if signals.ndim == 2:
         signals = signals[:, None]
     if signals.ndim != 3:
-        raise DataError(f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel.")
+        raise DataError(
+            f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel."
+        )
     if 0 in signals.shape:
         raise DataError(f"X has shape {signals.shape}: there is nothing in it.")
     infinite = np.isinf(signals).any(axis=(1, 2))
@@ -109,8 +113,6 @@ def as_windows(
         if name in ids and pd.isna(value).any():
             raise DataError(f"{name} is missing for {int(pd.isna(value).sum())} windows: every window needs an id.")
         columns[name] = value
-    channels = Channels(
-        tuple(f"ch{i}" for i in range(signals.shape[1])), ("misc",) * signals.shape[1], "a.u.", 1.0
-    )
+    channels = Channels(tuple(f"ch{i}" for i in range(signals.shape[1])), ("misc",) * signals.shape[1], "a.u.", 1.0)
     metadata = pd.DataFrame(columns, index=range(len(signals)))
     return WindowDataset(signals, metadata, channels, tuple(ids), target=None if y is None else "y")

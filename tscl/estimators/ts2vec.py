@@ -10,7 +10,6 @@ from torch import nn
 from tscl.augmenters import Augmenter, Compose, LatentMask, OverlappingCrops
 from tscl.data import WindowDataset
 from tscl.estimators.base import ContrastiveEstimator
-from tscl.functional.pooling import Pooling
 from tscl.heads import Head, HierarchicalHead
 
 
@@ -61,7 +60,7 @@ class TS2Vec(ContrastiveEstimator):
         averaging: Literal["swa", "ema"] | None = "swa",
         windows_per_trial: int = 1,
         trials_per_patient: int = 1,
-        pooling: Pooling = "max",
+        pooling: str = "max",
         accelerator: str = "auto",
         precision: Any = "32-true",
         random_state: Any = None,

@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 from tscl.evaluation.embedding import encode, kept_steps
 from tscl.evaluation.metrics import classification_metrics
-from tscl.functional.pooling import Pooling, pool_time
+from tscl.functional.pooling import pool_time
 from tscl.types import Batch
 
 
@@ -85,7 +85,7 @@ class ClassifierModule(lightning.LightningModule):
         *,
         hidden: int,
         dropout: float,
-        pooling: Pooling,
+        pooling: str,
         lr: float,
         class_weight: Tensor | None,
         freeze: bool,

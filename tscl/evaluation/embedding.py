@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
 from tscl.evaluation.contexts import device_of, evaluating
-from tscl.functional.pooling import Pooling, pool_time
+from tscl.functional.pooling import pool_time
 from tscl.types import Batch
 
 
@@ -18,7 +18,7 @@ def embed(
     encoder: nn.Module,
     X: np.ndarray | Tensor | WindowDataset,
     *,
-    pooling: Pooling = "max",
+    pooling: str = "max",
     batch_size: int = 256,
     device: torch.device | str | None = None,
     per_step: bool = False,
@@ -32,7 +32,7 @@ def embed(
         ``encoder(x (B, C, T)) -> (B, D, T')``. It is left as it was: mode of every submodule, device, weights.
     X : ndarray, Tensor or WindowDataset, shape (n, C, T)
         Windows; NaN marks missing values. Steps at which every channel is NaN are padding and not pooled over.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
+    pooling : str
         What is computed over time, see :func:`tscl.functional.pool_time`.
     batch_size : int
         Windows a batch; only that many are read from disk at a time.

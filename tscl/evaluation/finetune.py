@@ -17,7 +17,6 @@ from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
 from tscl.evaluation.classifier import ClassifierModule, ShuffledBatches
 from tscl.evaluation.contexts import device_for, evaluating, private_randomness, quiet_lightning
-from tscl.functional.pooling import Pooling
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class FineTuner:
         Width of the head.
     dropout : float
         Dropout of the head.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
+    pooling : str
         How time steps become one embedding.
     monitor : {"f1", "auroc", "accuracy", "loss"}
         What is watched on the validation patients; the lower loss wins a tie. The weights of the best epoch are kept.
@@ -82,7 +81,7 @@ class FineTuner:
         batch_size: int = 128,
         hidden: int = 128,
         dropout: float = 0.1,
-        pooling: Pooling = "max",
+        pooling: str = "max",
         monitor: Literal["f1", "auroc", "accuracy", "loss"] = "f1",
         patience: int = 10,
         freeze: bool = False,

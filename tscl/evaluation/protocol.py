@@ -14,13 +14,11 @@ from torch import nn
 from tscl.data.splits import Split, label_fraction
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
-from tscl.evaluation.bootstrap import bootstrap_metrics, percentile_interval
 from tscl.evaluation.contexts import device_for, private_randomness
 from tscl.evaluation.embedding import embed
-from tscl.evaluation.metrics import METRICS, classification_metrics, group_ids, vote, vote_level
+from tscl.evaluation.metrics import classification_metrics, group_ids, vote, vote_level
 from tscl.evaluation.probe import LinearProbe
-from tscl.evaluation.results import ROW, Results
-from tscl.functional.pooling import Pooling
+from tscl.evaluation.results import ROW, Predictions, Results
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +46,8 @@ def evaluate(
     fraction_by: str = "patient",
     seeds: Sequence[int] = (0, 1, 2),
     baselines: Mapping[str, Model] | None = None,
-    pooling: Pooling = "max",
+    pooling: str = "max",
+    centre_by: str | None = None,
     class_weight: Literal["balanced"] | None = None,
     probe: Mapping[str, Any] | None = None,
     finetune: Mapping[str, Any] | None = None,
@@ -86,8 +85,11 @@ def evaluate(
         probed random encoder and a supervised one from scratch) or anything with ``fit(train, val)`` and
         ``predict_proba(data)`` such as :class:`ClassicalBaseline`, which is taken as it is (method ``"direct"``). It
         runs with torch seeded by that seed; the caller's random state is left alone.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
+    pooling : str
         How time steps become one embedding.
+    centre_by : str, optional
+        Subtract the mean embedding of every id of this level (``"patient"``) before the probe. It uses no label,
+        but all windows of a test patient: report it as calibration on unlabelled recordings of that patient.
     class_weight : "balanced" or None
         Whether rare classes count more, in both methods.
     probe, finetune : mapping, optional
@@ -143,6 +145,7 @@ def evaluate(
         tuple(label_fractions),
         fraction_by,
         pooling,
+        centre_by,
         class_weight,
         dict(probe or {}),
         dict(finetune or {}),
@@ -151,23 +154,21 @@ def evaluate(
     )
     units = _units(split)
     rows: list[dict[str, Any]] = []
-    resamples: dict[tuple[Any, ...], list[np.ndarray]] = {}
+    predictions: Predictions = {}
     with tqdm(desc="evaluating", unit="fit", disable=not progress) as bar:
         for label, model in models.items():
             for seed in seeds:
                 for method, fraction, proba in runs.predictions(model, seed):
                     for unit, (y, voted, patients) in units(proba).items():
-                        scores = classification_metrics(y, voted, len(split.test.classes))
-                        again = bootstrap_metrics(y, voted, patients, n_resamples=n_resamples)
-                        for metric in METRICS:
-                            key = (label, method, fraction, unit, metric)
-                            rows.append({**dict(zip(ROW, key, strict=True)), "seed": seed, "value": scores[metric]})
-                            resamples.setdefault(key, []).append(again[metric])
+                        key = (label, method, fraction, unit)
+                        predictions.setdefault(key, []).append((y, voted, patients))
+                        for metric, value in classification_metrics(y, voted, len(split.test.classes)).items():
+                            row = dict(zip(ROW, (*key, metric), strict=True))
+                            rows.append({**row, "seed": seed, "value": value})
                     bar.update()
                     bar.set_postfix_str(f"{label}, {method}, {100 * fraction:g} %, seed {seed}")
     table = pd.DataFrame(rows)[["model", "method", "fraction", "seed", "unit", "metric", "value"]]
-    intervals = [(*key, *percentile_interval(np.mean(values, axis=0), level)) for key, values in resamples.items()]
-    return Results(table, pd.DataFrame(intervals, columns=[*ROW, "low", "high"]))
+    return Results.of(table, predictions, n_resamples, level)
 
 
 @dataclass
@@ -178,7 +179,8 @@ class _Runs:
     methods: tuple[str, ...]
     fractions: tuple[float, ...]
     fraction_by: str
-    pooling: Pooling
+    pooling: str
+    centre_by: str | None
     class_weight: Literal["balanced"] | None
     probe: dict[str, Any]
     finetune: dict[str, Any]
@@ -212,13 +214,15 @@ class _Runs:
             self.embedded = (
                 encoder,
                 {
-                    side: embed(encoder, data, pooling=self.pooling, batch_size=self.batch_size, device=device)
+                    side: self._centred(
+                        embed(encoder, data, pooling=self.pooling, batch_size=self.batch_size, device=device), data
+                    )
                     for side, data in sides.items()
                     if data is not None
                 },
             )
         H = self.embedded[1]
-        validation = None if self.split.val is None else (H["val"], self.split.val.y)
+        validation = None if self.split.val is None else (H["val"], np.asarray(self.split.val.y))
         classifier = LinearProbe(**{"class_weight": self.class_weight, **self.probe})
         classifier.fit(
             H["train"][_positions(self.split.train, part)],
@@ -228,6 +232,12 @@ class _Runs:
             validation=validation,
         )
         return classifier.predict_proba(H["test"])
+
+    def _centred(self, H: np.ndarray, data: WindowDataset) -> np.ndarray:
+        if self.centre_by is None:
+            return H
+        groups = group_ids(data, self.centre_by)
+        return H - pd.DataFrame(H).groupby(groups).transform("mean").to_numpy(dtype=H.dtype)
 
     def _finetuner(self, encoder: nn.Module, fraction: float, seed: int) -> Classifier:
         from tscl.evaluation.finetune import FineTuner

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from tscl.data.files import atomic_file
+from tscl.errors import DataError
+from tscl.evaluation.bootstrap import bootstrap_metrics, percentile_interval
+from tscl.evaluation.metrics import METRICS
 
+Predictions: TypeAlias = dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 ROW = ["model", "method", "fraction", "unit", "metric"]
 
 
@@ -26,10 +31,56 @@ class Results:
     intervals : DataFrame
         ``model``, ``method``, ``fraction``, ``unit``, ``metric``, ``low``, ``high``: bootstrap interval over test
         patients of the mean over seeds.
+    predictions : dict of tuple to list
+        For every (model, method, fraction, unit) a list, a seed an entry, of labels (n,), probabilities (n, n_classes)
+        and patients (n,) of the test side.
     """
 
     table: pd.DataFrame
     intervals: pd.DataFrame
+    predictions: Predictions = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, predictions: Predictions, n_resamples: int, level: float) -> Results:
+        """Add the intervals: patients are drawn with replacement, and the metric is averaged over the seeds."""
+        intervals = []
+        for key, seeds in predictions.items():
+            again = [bootstrap_metrics(*one, n_resamples=n_resamples) for one in seeds]
+            for metric in METRICS:
+                low, high = percentile_interval(np.mean([values[metric] for values in again], axis=0), level)
+                intervals.append((*key, metric, low, high))
+        return cls(table, pd.DataFrame(intervals, columns=[*ROW, "low", "high"]), predictions)
+
+    @classmethod
+    def join(cls, folds: Sequence[Results], n_resamples: int = 1000, level: float = 0.95) -> Results:
+        """Join the results of folds that test different patients.
+
+        The table keeps a row a fold (give each its own seed), so that mean and standard deviation are those over folds;
+        the intervals come from the pooled predictions of all patients.
+
+        Parameters
+        ----------
+        folds : sequence of Results
+        n_resamples : int
+            Bootstrap resamples.
+        level : float
+            Of the intervals.
+
+        Raises
+        ------
+        DataError
+            When a patient was tested in two folds.
+        """
+        pooled: Predictions = {}
+        for key in folds[0].predictions:
+            parts = [one for fold in folds for one in fold.predictions[key]]
+            patients = [set(one[2]) for one in parts]
+            if sum(map(len, patients)) != len(set().union(*patients)):
+                raise DataError(
+                    f"{key[0]}: a patient was tested in two folds; join folds that test different patients."
+                )
+            pooled[key] = [tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))]  # type: ignore[list-item]
+        return cls.of(pd.concat([fold.table for fold in folds], ignore_index=True), pooled, n_resamples, level)
 
     def summary(self) -> pd.DataFrame:
         """Return mean and standard deviation over seeds with the interval over patients.

@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "diagnostics": ["alignment", "effective_rank", "uniformity"],
         "group": ["group_contrast"],
         "instance": ["hierarchical_contrast", "observation_contrast", "sample_contrast"],
-        "nt_xent": ["nt_xent"],
         "pairs": ["twin_contrast"],
         "pooling": ["pool_time"],
+        "simclr": ["nt_xent"],
     },
 )

@@ -17,8 +17,8 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
 
     The similarity of window i in view 1 and window j in view 2 is the cosine of their flattened sequences, each
     embedding dimension first scaled to unit norm over time (as the authors' code does), over ``temperature``. Pairs
-    i < j with the same id are normalised over all j, pairs i > j over all i, and the two means are averaged. A window is
-    not its own positive.
+    i < j with the same id are normalised over all j, pairs i > j over all i, and the two means are averaged. A window
+    is not its own positive.
 
     Parameters
     ----------

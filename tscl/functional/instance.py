@@ -15,7 +15,9 @@ from tscl.functional.pairs import connected_zero, twin_contrast
 def check_views(z1: Tensor, z2: Tensor) -> None:
     """Raise ValueError unless both are embeddings ``(B, D, T)`` of one shape."""
     if z1.ndim != 3 or z1.shape != z2.shape:
-        raise ValueError(f"expected two embeddings of one shape (B, D, T), got {tuple(z1.shape)} and {tuple(z2.shape)}.")
+        raise ValueError(
+            f"expected two embeddings of one shape (B, D, T), got {tuple(z1.shape)} and {tuple(z2.shape)}."
+        )
 
 
 def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:

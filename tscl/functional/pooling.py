@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Pooling = Literal["max", "mean", "mean+std", "max+mean+std"]
+STATISTICS = ("max", "mean", "std", "logstd")
 
 
-def pool_time(z: Tensor, pooling: Pooling = "max", keep: Tensor | None = None) -> Tensor:
+def parse_pooling(pooling: str) -> list[tuple[str, int]]:
+    """Split a pooling such as ``"max+mean/7"`` into statistics and numbers of time segments.
+
+    Raises
+    ------
+    ValueError
+        For anything but statistics joined by ``+``, each with an optional number of segments.
+    """
+    parts = []
+    for part in pooling.split("+"):
+        name, slash, segments = part.partition("/")
+        if name not in STATISTICS or (slash and not (segments.isdecimal() and int(segments) > 0)):
+            raise ValueError(
+                f"unknown pooling {pooling!r}: join {', '.join(STATISTICS)} by '+', each with '/k' for k time segments "
+                "where wanted, such as 'max' or 'mean/7+max/7'."
+            )
+        parts.append((name, int(segments or 1)))
+    return parts
+
+
+def pool_time(z: Tensor, pooling: str = "max", keep: Tensor | None = None) -> Tensor:
     """Pool embeddings over time.
 
     Parameters
     ----------
     z : Tensor, shape (B, D, T), floating
         Embeddings per time step.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
-        What is computed over time; several are concatenated in that order. COMET and TS2Vec use the maximum.
+    pooling : str
+        Statistics joined by ``+``: ``"max"`` (COMET and TS2Vec), ``"mean"``, ``"std"``, ``"logstd"`` (half the log of
+        the variance plus 1e-4). ``"mean/7"`` takes it in each of seven equal stretches of time, for windows that are
+        aligned to an event such as a heartbeat.
     keep : Tensor or None, shape (B, T), bool
-        Steps that count; padding is left out. A window without any such step pools over all of them.
+        Steps that count; padding is left out. A stretch without any such step pools over all of its steps.
 
     Returns
     -------
     Tensor, shape (B, k * D)
-        k is the number of statistics.
+        k is the number of statistics, each counted once a segment.
 
     Raises
     ------
     ValueError
-        For an unknown pooling.
+        For an unknown pooling, or more segments than time steps.
     """
-    parts = pooling.split("+")
-    if not set(parts) <= {"max", "mean", "std"}:
-        raise ValueError(f"unknown pooling {pooling!r}: use max, mean, mean+std or max+mean+std.")
     if keep is None:
-        weight = torch.ones_like(z[:, :1])
-    else:
-        weight = (keep | ~keep.any(dim=1, keepdim=True))[:, None].to(z.dtype)
+        keep = torch.ones_like(z[:, 0], dtype=torch.bool)
+    pooled = []
+    for name, segments in parse_pooling(pooling):
+        if segments > z.shape[2]:
+            raise ValueError(f"pooling {pooling!r} asks for {segments} segments of {z.shape[2]} time steps.")
+        for part, kept in zip(z.tensor_split(segments, dim=2), keep.tensor_split(segments, dim=1), strict=True):
+            pooled.append(_statistic(name, part, kept))
+    return torch.cat(pooled, dim=1)
+
+
+def _statistic(name: str, z: Tensor, keep: Tensor) -> Tensor:
+    visible = (keep | ~keep.any(dim=1, keepdim=True))[:, None]
+    if name == "max":
+        return z.masked_fill(~visible, -torch.inf).amax(dim=2)
+    weight = visible.to(z.dtype)
     count = weight.sum(dim=2)
     mean = (z * weight).sum(dim=2) / count
-    pooled = []
-    for part in parts:
-        if part == "max":
-            pooled.append(z.masked_fill(weight == 0, -torch.inf).amax(dim=2))
-        elif part == "mean":
-            pooled.append(mean)
-        else:
-            pooled.append((((z - mean[..., None]) * weight).square().sum(dim=2) / count).sqrt())
-    return torch.cat(pooled, dim=1)
+    if name == "mean":
+        return mean
+    variance = ((z - mean[..., None]) * weight).square().sum(dim=2) / count
+    return variance.sqrt() if name == "std" else (variance + 1e-4).log() / 2

@@ -67,9 +67,7 @@ class HierarchicalHead(Head):
         Number of the finest scales without the contrast between time steps.
     """
 
-    def __init__(
-        self, view: str = "crops", weight: float = 1.0, alpha: float = 0.5, temporal_unit: int = 0
-    ) -> None:
+    def __init__(self, view: str = "crops", weight: float = 1.0, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__("sample+observation", view, weight)
         self.loss = HierarchicalLoss(alpha, temporal_unit)
 

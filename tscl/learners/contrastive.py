@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchmetrics import MeanMetric
 
 from tscl.augmenters import Augmenter
 from tscl.encoders import encode_pair
@@ -19,12 +20,14 @@ from tscl.types import Batch, View
 
 EncoderFactory = Callable[[int], nn.Module]
 
+DIAGNOSTICS = ("alignment", "uniformity", "effective_rank")
+
 
 class ContrastiveLearner(L.LightningModule):
     """Encode each named pair of views once, and let every head that asks for it contrast it.
 
-    COMET is the views ``clean`` and ``masked`` with four heads (Wang et al., NeurIPS 2023, eq. 6: the weighted sum of the
-    heads' losses); TS2Vec and SimCLR are other views and heads.
+    COMET is the views ``clean`` and ``masked`` with four heads (Wang et al., NeurIPS 2023, eq. 6: the weighted sum
+    of the heads' losses); TS2Vec and SimCLR are other views and heads.
 
     Parameters
     ----------
@@ -79,6 +82,10 @@ class ContrastiveLearner(L.LightningModule):
         self.names = [h.level if twice.count(h.level) == 1 else f"{h.level}_{h.view}" for h in active]
         self.heads = nn.ModuleList(active)
         self.views = nn.ModuleDict({name: views[name] for name in dict.fromkeys(head.view for head in active)})
+        logged = [f"train/{name}" for name in ("loss", *self.names, *DIAGNOSTICS)]
+        self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in logged})
+        for mean in self.means.values():
+            mean.persistent(True)  # in the checkpoint, so that the means of an epoch survive a resume within it
         self.lr = lr
         self.weight_decay = weight_decay
         self.averaging = averaging
@@ -124,7 +131,7 @@ class ContrastiveLearner(L.LightningModule):
     def view_pair(self, name: str, batch: Batch) -> tuple[View, View]:
         """Return the two views of a batch that the name stands for."""
         view = View(batch.x)
-        return self.views[name].pair(view, view)  # type: ignore[operator]
+        return self.views[name].pair(view, view)
 
     def losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
         """Return the unweighted loss of every head and the embeddings of every view pair.
@@ -151,26 +158,28 @@ class ContrastiveLearner(L.LightningModule):
         mixed = torch.tensor([self.seed, self.current_epoch, batch_idx, self.global_rank], dtype=torch.int64)
         primes = torch.tensor([1_000_003, 998_244_353, 1_000_000_007, 2_147_483_647], dtype=torch.int64)
         torch.manual_seed(int((mixed + 1).mul(primes).sum()) % (1 << 62))
+        if batch_idx == 0:
+            for mean in self.means.values():
+                mean.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the weighted sum of the heads' losses and log its parts."""
         losses, embedded = self.losses(batch)
         weighted = [head.weight * loss for head, loss in zip(self.heads, losses.values(), strict=True)]
         total = torch.stack(weighted).sum()
-        size = len(batch)
-        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
-        for name, loss in losses.items():
-            self.log(f"train/{name}", loss, on_step=False, on_epoch=True, batch_size=size)
+        for name, loss in {"loss": total, **losses}.items():
+            self.means[f"train/{name}"].update(loss.detach().expand(len(batch)))
         if batch_idx == 0:
-            self._log_diagnostics(*next(iter(embedded.values())))
+            self._diagnose(*next(iter(embedded.values())))
+        for name, mean in self.means.items():
+            self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
         return total
 
     @torch.no_grad()
-    def _log_diagnostics(self, z1: Tensor, z2: Tensor) -> None:
+    def _diagnose(self, z1: Tensor, z2: Tensor) -> None:
         h1, h2 = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
-        self.log("train/alignment", alignment(h1, h2), batch_size=len(h1))
-        self.log("train/uniformity", uniformity(h1), batch_size=len(h1))
-        self.log("train/effective_rank", effective_rank(h1), batch_size=len(h1))
+        for name, value in zip(DIAGNOSTICS, (alignment(h1, h2), uniformity(h1), effective_rank(h1)), strict=True):
+            self.means[f"train/{name}"].update(value)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and take the new weights into the average, before any checkpoint of this step is written."""

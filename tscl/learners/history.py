@@ -7,12 +7,13 @@ from typing import Any
 
 import lightning as L
 import pandas as pd
+from torch import Tensor
 
 from tscl.data.files import atomic_file
 
 
 class History(L.Callback):
-    """Keep every logged scalar of every training epoch; it travels with the checkpoint, so a resumed run has all rows.
+    """Keep every scalar logged in a training epoch; it travels with the checkpoint, so a resumed run has all rows.
 
     Parameters
     ----------
@@ -23,10 +24,16 @@ class History(L.Callback):
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
+        self._before: dict[str, Tensor] = {}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Remember the values of earlier epochs: Lightning keeps what is not logged anew."""
+        self._before = dict(trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Take the epoch's values."""
-        values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        logged = {name: v for name, v in trainer.callback_metrics.items() if v is not self._before.get(name)}
+        values = {name: float(value) for name, value in sorted(logged.items())}
         self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **values})
         if self.path is not None and trainer.is_global_zero:
             with atomic_file(self.path) as temporary:

@@ -10,7 +10,6 @@ import numpy as np
 
 from tscl.data import WindowDataset
 from tscl.evaluation import LinearProbe, classification_metrics, embed
-from tscl.functional.pooling import Pooling
 
 log = logging.getLogger("tscl")
 
@@ -18,7 +17,8 @@ log = logging.getLogger("tscl")
 class OnlineProbe(L.Callback):
     """Fit a logistic regression on training embeddings and score it on validation patients, every few epochs.
 
-    Logs ``val/<metric>`` (accuracy, precision, recall, f1, auroc, auprc; a window each). Labels never reach the encoder.
+    Logs ``val/<metric>`` (accuracy, precision, recall, f1, auroc, auprc; a window each). Labels never reach the
+    encoder.
 
     Parameters
     ----------
@@ -28,13 +28,11 @@ class OnlineProbe(L.Callback):
         At most so many labelled training windows, drawn once.
     C : float
         Inverse strength of the regularisation.
-    pooling : {"max", "mean", "mean+std", "max+mean+std"}
+    pooling : str
         Pooling of the embeddings over time.
     """
 
-    def __init__(
-        self, every_n_epochs: int = 5, max_windows: int = 5000, C: float = 0.1, pooling: Pooling = "max"
-    ) -> None:
+    def __init__(self, every_n_epochs: int = 5, max_windows: int = 5000, C: float = 0.1, pooling: str = "max") -> None:
         self.every_n_epochs = every_n_epochs
         self.max_windows = max_windows
         self.C = C

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import pandas as pd
 
 from tscl.data.files import atomic_file
 from tscl.encoders import save_encoder
@@ -16,42 +17,53 @@ from tscl.errors import ConfigError, DataNotFoundError
 from tscl.learners.history import History
 
 MANIFEST, METRICS, CARD, CHECKPOINTS = "split.json", "metrics.csv", "model_card.md", "checkpoints"
+SKIPPED = "skipped.csv"
 PACKAGES = ("tscl", "torch", "lightning", "numpy", "scipy", "scikit-learn", "pandas", "mne", "wfdb")
 
 
 class RunFolder(L.Callback):
     """Fill the run's folder (the trainer's ``default_root_dir``).
 
-    At the start the split manifest is written, and a folder that holds another run is refused; the manifest is also part
-    of every checkpoint. At the end come the encoder (safetensors), the training curves and the model card.
+    The split manifest, which is also part of every checkpoint, is written when training begins, with the list of
+    recordings that were left out. At the end come the encoder (safetensors), the training curves and the model card.
 
     Parameters
     ----------
     history : History
         Where the logged values are.
 
+    Attributes
+    ----------
+    trained : bool
+        Whether there was anything to train: not so when a finished run is resumed.
+
     Raises
     ------
     ConfigError
-        When the folder holds a run already and this one does not resume it, or the data were split differently.
+        When a run is resumed with data that were split differently.
     """
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.manifest: dict[str, Any] = {}
+        self.trained = False
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
-        """Write the manifest."""
-        folder = Path(trainer.default_root_dir)
-        if (folder / MANIFEST).exists() and trainer.ckpt_path is None:
-            raise ConfigError(
-                f"{folder} holds a run already: resume it with --ckpt_path last, "
-                "or choose another folder with --trainer.default_root_dir."
-            )
+        """Take the manifest."""
         self.manifest = trainer.datamodule.split.manifest
-        if trainer.is_global_zero:
-            with atomic_file(folder / MANIFEST) as temporary:
-                temporary.write_text(json.dumps(self.manifest, indent=1))
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Write what is known before training."""
+        self.trained = True
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        with atomic_file(folder / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(self.manifest, indent=1))
+        if trainer.datamodule.data.skipped:
+            with atomic_file(folder / SKIPPED) as temporary:
+                frame = pd.DataFrame(trainer.datamodule.data.skipped, columns=["source", "reason"])
+                frame.to_csv(temporary, index=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the split manifest, as JSON."""

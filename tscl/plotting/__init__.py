@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "curves": ["training_curves"],
         "embeddings": ["embedding_map", "similarity_matrix"],
-        "hierarchy": ["hierarchy"],
+        "levels": ["hierarchy"],
         "results": ["results_bars"],
     },
 )

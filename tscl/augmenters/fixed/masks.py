@@ -30,7 +30,7 @@ class LatentMask(Augmenter):
     length : float
         Length of a stretch as a share of the window.
     channels : int, optional
-        Width of the encoder's stem (``hidden``), needed by the channel-wise kinds; their mask has shape (B, channels, T).
+        Width of the encoder's stem (``hidden``), for the channel-wise kinds; their mask is (B, channels, T).
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class LatentMask(Augmenter):
     ) -> None:
         super().__init__()
         if kind not in ("binomial", "continuous", "channel_binomial", "channel_continuous", "last"):
-            raise ValueError(f"unknown mask {kind!r}: use binomial, continuous, channel_binomial, channel_continuous or last.")
+            raise ValueError(
+                f"unknown mask {kind!r}: use binomial, continuous, channel_binomial, channel_continuous or last."
+            )
         if kind.startswith("channel") and channels is None:
             raise ValueError(f"a {kind} mask needs channels, the width of the encoder's stem (hidden).")
         self.kind = kind
@@ -60,7 +62,7 @@ class LatentMask(Augmenter):
         return view._replace(mask=mask)
 
     def draw(self, x: Tensor) -> Tensor:
-        """Draw a mask for signals of shape (B, C, T): bool, shape (B, T), or (B, channels, T) for channel-wise kinds."""
+        """Draw a mask for signals of shape (B, C, T): bool, shape (B, T), or (B, channels, T) channel-wise."""
         n, steps, device = len(x), x.shape[2], x.device
         if self.kind == "last":
             return (torch.arange(steps, device=device) < steps - 1).expand(n, steps)
