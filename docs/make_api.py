@@ -24,8 +24,8 @@ PACKAGES = (
 )
 HEAD = """# API
 
-A line for every public name; `help(name)` shows its parameters, shapes, units, errors and source. This page is written by
-[make_api.py](make_api.py).
+A line for every public name; `help(name)` shows its parameters, shapes, units, errors and source. This page is written
+by [make_api.py](make_api.py).
 """
 
 

@@ -16,7 +16,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,7 @@ class Task:
     unit: str
     pooling: str
     classical: dict[str, Callable[[int], Any]]
-    finetune: dict[str, Any] = field(default_factory=dict)
-    calibrated: bool = False
+    calibrated_pooling: str | None = None
 
 
 TASKS = {
@@ -55,15 +54,20 @@ TASKS = {
         "rest or mental arithmetic, a window of 4 s",
         "window",
         "max",
-        {"band powers + logistic regression": lambda _: ClassicalBaseline("band_powers", class_weight="balanced")},
-        calibrated=True,
+        {
+            "band powers": lambda _: ClassicalBaseline("band_powers", class_weight="balanced"),
+            "band powers, calibrated": lambda _: ClassicalBaseline(
+                "band_powers", standardise_by="patient", class_weight="balanced"
+            ),
+        },
+        calibrated_pooling="logstd",
     ),
     "ludb": Task(
         "configs/comet/ludb.yaml",
         "ventricular hypertrophy or not, a patient (vote over heartbeats)",
         "patient",
         "mean/7+max/7",
-        {"beat amplitudes + logistic regression": lambda _: ClassicalBaseline("amplitudes", class_weight="balanced")},
+        {"beat amplitudes": lambda _: ClassicalBaseline("amplitudes", class_weight="balanced")},
     ),
 }
 
@@ -128,34 +132,30 @@ def variants(args: argparse.Namespace, task: Task) -> list[str]:
 
 def one_fold(args: argparse.Namespace, task: Task, data: WindowDataset, split: Split, seed: int) -> Results:
     """Pretrain everything on one fold and judge it."""
-    shared = {
-        "label_fractions": (1.0,),
-        "seeds": (seed,),
-        "n_resamples": 2,
-        "pooling": task.pooling,
-        "class_weight": "balanced",
-        "finetune": task.finetune,
-    }
+    shared: dict[str, Any] = {
+        "label_fractions": (1.0,), "seeds": (seed,), "n_resamples": 2, "class_weight": "balanced",
+        "finetune": {"max_epochs": args.finetune_epochs, "lr": 3e-4},
+    }  # fmt: skip
     parts = []
+
+    def judge(name: str, model: Any, methods: tuple[str, ...] = ("probe",), calibrated: bool = False) -> None:
+        pooling = task.calibrated_pooling if calibrated else task.pooling
+        centre = "patient" if calibrated else None
+        parts.append(evaluate(model, split, name=name, methods=methods, pooling=pooling, centre_by=centre, **shared))
+
     for variant in variants(args, task):
         began = time.perf_counter()
         encoder = trained(args, task, variant, split, seed)
-        seconds = time.perf_counter() - began
-        methods = ("probe", "finetune") if variant == "COMET" else ("probe",)
-        parts.append(evaluate(encoder, split, name=variant, methods=methods, **shared))
-        if variant == "COMET" and task.calibrated:
-            calibrated = evaluate(
-                encoder, split, name="COMET, calibrated", methods=("probe",), centre_by="patient", **shared
-            )
-            parts.append(calibrated)
-        print(f"  seed {seed}, {variant}: pretrained in {seconds:.0f} s", flush=True)
+        print(f"  seed {seed}, {variant}: pretrained in {time.perf_counter() - began:.0f} s", flush=True)
+        judge(variant, encoder, ("probe", "finetune") if variant == "COMET" else ("probe",))
+        if variant == "COMET" and task.calibrated_pooling:
+            judge("COMET, calibrated", encoder, calibrated=True)
     random = fresh(args, task, seed, data.shape[1])
-    parts.append(evaluate(random, split, name="random weights", **shared))
-    if task.calibrated:
-        name = "random weights, calibrated"
-        parts.append(evaluate(random, split, name=name, methods=("probe",), centre_by="patient", **shared))
+    judge("random weights", random, ("probe", "finetune"))
+    if task.calibrated_pooling:
+        judge("random weights, calibrated", random, calibrated=True)
     for name, make in task.classical.items():
-        parts.append(evaluate(make, split, name=name, methods=("probe",), **shared))
+        judge(name, make)
     return merged(parts)
 
 
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=sorted(TASKS), default=sorted(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--finetune-epochs", type=int, default=20)
     parser.add_argument("--val", type=float, default=0.15, help="share of the patients for model selection")
     parser.add_argument("--overlay", nargs="*", type=Path, default=[], help="configurations laid over the set's own")
     parser.add_argument("--override", nargs="*", default=[], help="settings such as --override=--trainer.max_epochs=2")
@@ -214,7 +215,8 @@ def main() -> None:
         "regression on frozen embeddings; finetune: encoder and head trained together, for random weights that is the "
         "supervised network from scratch. Mean ± standard deviation over folds "
         "[95 % bootstrap interval over patients]. "
-        "*Calibrated*: the mean embedding of the test patient's unlabelled windows is subtracted first."
+        "*Calibrated*: embeddings (log-variance over time) are centred, band powers standardised, within each patient, "
+        "which uses all unlabelled windows of a test patient."
     )
     text = "\n".join([head, "", *tables])
     print(text)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from tscl.errors import DataError
 from tscl.plotting import embedding_map, hierarchy, results_bars, similarity_matrix, training_curves
 from tscl.plotting.embeddings import principal_plane
-from tscl.plotting.hierarchy import LEFT, RIGHT
+from tscl.plotting.levels import LEFT, RIGHT
 
 
 @pytest.fixture(autouse=True)
@@ -166,5 +166,5 @@ def test_results_bars_have_the_height_of_the_means():
 
 
 def test_the_package_loads_matplotlib_only_to_draw():
-    code = "import sys, tscl.plotting.embeddings, tscl.plotting.hierarchy; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, tscl.plotting.embeddings, tscl.plotting.levels; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from tscl.errors import ConfigError
 
-NOISE = re.compile(r"Does not validate|Subtypes?:|Errors:|Expected a <class 'NoneType'>|Given value")
+NOISE = re.compile(r"Does not validate|Subtypes?:|Errors:|Expected a <class 'NoneType'>|Given value|Type collections")
+ECHO = re.compile(r"\. Got value: Namespace\(.*")
 
 
 @contextmanager
@@ -24,8 +25,8 @@ def one_sentence() -> Iterator[None]:
         yield
     except ArgumentError as error:
         lines = [line.strip(" -") for line in (error.message or str(error)).splitlines()]
-        said = [line.rstrip(":") for line in lines if line and not NOISE.match(line)]
-        raise ConfigError(f"{': '.join(said)}: look at --help and the configuration file.") from error
+        said = [ECHO.sub("", line).rstrip(":.") for line in lines if line and not NOISE.match(line)]
+        raise ConfigError(f"{': '.join(dict.fromkeys(said))}: look at --help and the configuration file.") from error
 
 
 def call(function: Callable[..., None], args: list[str]) -> None:
@@ -38,7 +39,9 @@ def call(function: Callable[..., None], args: list[str]) -> None:
     """
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False, prog=f"tscl {function.__name__.split('_')[0]}", description=_first(function))
+    parser = ArgumentParser(
+        exit_on_error=False, prog=f"tscl {function.__name__.split('_')[0]}", description=_first(function)
+    )
     parser.add_function_arguments(function, as_positional=False)
     with one_sentence():
         options = parser.parse_args(args)

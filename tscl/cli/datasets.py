@@ -20,7 +20,12 @@ def list_datasets(root: Path | None = None) -> None:
         print(f"{name}\n  {kind.title}")
         print(f"  found: {_found(kind, root)}")
         counts = ", ".join(f"{number} {what}" for what, number in kind.expected.items())
-        for label, text in (("complete", counts), ("licence", kind.licence), ("page", kind.url), ("access", kind.access)):
+        for label, text in (
+            ("complete", counts),
+            ("licence", kind.licence),
+            ("page", kind.url),
+            ("access", kind.access),
+        ):
             if text:
                 print(f"  {label}: {text}")
         print()

@@ -35,7 +35,12 @@ def embed_run(
         raise ConfigError(f"{out} ends in {out.suffix or 'nothing'}: write to .parquet or .csv.")
     opened = open_run(run, root_options(root))
     embeddings = embed(
-        opened.encoder, opened.data, pooling=pooling, batch_size=batch_size, device=device_for(accelerator), progress=True
+        opened.encoder,
+        opened.data,
+        pooling=pooling,
+        batch_size=batch_size,
+        device=device_for(accelerator),
+        progress=True,
     )
     names = [f"embedding_{i:03d}" for i in range(embeddings.shape[1])]
     table = opened.data.metadata.assign(split=_sides(opened.data.metadata, opened.manifest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -14,10 +15,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from tscl.cli.arguments import one_sentence
 from tscl.data.files import atomic_file
-from tscl.errors import ConfigError, DataNotFoundError
+from tscl.errors import ConfigError, DataNotFoundError, TsclError
 from tscl.learners.checkpoint import LAST, AtomicCheckpointIO, LastCheckpoint
 from tscl.learners.history import History
-from tscl.learners.run_folder import CARD, CHECKPOINTS, MANIFEST, METRICS, SKIPPED, RunFolder
+from tscl.learners.run_folder import CARD, CHECKPOINTS, METRICS, SKIPPED, RunFolder
 
 CONFIG = "config.yaml"
 SHOWN = 20
@@ -84,15 +85,14 @@ class Cli(LightningCLI):
     def before_fit(self) -> None:
         """Read the data and refuse what cannot become a run, before anything is written."""
         folder = Path(self.trainer.default_root_dir)
-        if self.config.fit.ckpt_path is None and (folder / MANIFEST).exists():
+        last = folder / CHECKPOINTS / LAST
+        if self.config.fit.ckpt_path is None and last.exists():
             raise ConfigError(
                 f"{folder} holds a run already: resume it with --ckpt_path last, "
                 "or choose another folder with --trainer.default_root_dir."
             )
-        if self.config.fit.ckpt_path == "last" and not (folder / CHECKPOINTS / LAST).exists():
-            raise DataNotFoundError(
-                f"{folder / CHECKPOINTS} holds no {LAST}: there is nothing to resume; leave --ckpt_path out."
-            )
+        if self.config.fit.ckpt_path == "last" and not last.exists():
+            raise DataNotFoundError(f"{last} does not exist: there is nothing to resume; leave --ckpt_path out.")
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
         skipped = self.datamodule.data.skipped
@@ -104,17 +104,28 @@ class Cli(LightningCLI):
     def fit(
         self, model: L.LightningModule, datamodule: L.LightningDataModule, ckpt_path: str | None = None, **options: Any
     ) -> None:
-        """Train; a finished run that is resumed gets what is missing from its folder."""
+        """Train; nothing is left of a new run that fails before its first checkpoint."""
         folder = Path(self.trainer.default_root_dir)
         last = folder / CHECKPOINTS / LAST
+        new = not folder.exists()
         path = str(last) if ckpt_path == "last" else ckpt_path
         try:
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=path, **options)
         except SystemExit as error:
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
-            hint = "resume with --ckpt_path last" if last.exists() else f"there is no checkpoint yet, remove {folder}"
+            hint = "resume with --ckpt_path last" if last.exists() else "there is no checkpoint yet, start again"
             raise KeyboardInterrupt(hint) from None
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise ConfigError(
+                f"{path} holds another model: resume with the configuration of its run, or start a new one."
+            ) from error
+        except TsclError:
+            if new and not last.exists() and self.trainer.is_global_zero:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         if not self.run_folder.trained:
             _say("the run had finished before: nothing is left to train; more epochs with --trainer.max_epochs.")
             if not (folder / CARD).exists():
@@ -136,6 +147,7 @@ def build(args: list[str], run: bool) -> Cli:
     warnings.filterwarnings("ignore", module="lightning|torch")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
     raising = {"exit_on_error": False}
     with one_sentence():
         return Cli(

@@ -57,6 +57,15 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
+def _sentence(error: BaseException) -> str:
+    """Return what went wrong in one line: what tscl said, also where a library wrapped it into an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TsclError):
+        cause = cause.__cause__ or cause.__context__
+    said = str(cause) if cause is not None else f"{type(error).__name__}: {error} (--debug shows where.)"
+    return " ".join(said.split())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -90,15 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"interrupted: {interrupt}." if interrupt.args else "interrupted.", file=sys.stderr)
         return 130
-    except TsclError as error:
-        if debug:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
     except Exception as error:
         if debug:
             raise
-        print(f"error: {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where.)", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -235,6 +235,8 @@ class CohortDataModule(WindowDataModule):
 
     def prepare_data(self) -> None:
         """Fetch missing files where that is asked for, and fill the cache; run on one process a machine."""
+        if hasattr(self, "split"):
+            return
         if self.download and self.study.patterns:
             self.root = str(self.study.download(self.root))
         if self.cache is not None:

@@ -120,7 +120,15 @@ class Channels:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A marked stretch of a recording: ``onset`` and ``duration`` in seconds, and what it says."""
+    """A marked stretch of a recording.
+
+    Attributes
+    ----------
+    onset, duration : float
+        Where it begins and how long it is, s.
+    description : str
+        What it says.
+    """
 
     onset: float
     duration: float

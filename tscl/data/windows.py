@@ -43,6 +43,8 @@ class WindowDataset(Dataset[Batch]):
         The label column that ``y`` is taken from.
     classes : sequence, optional
         Values of the label column in the order of their class index; sorted unique values by default.
+    rows : ndarray of int, optional
+        Which of ``signals`` are the windows, in this order, so that a selection shares the signals; all by default.
 
     Raises
     ------
@@ -110,6 +112,11 @@ class WindowDataset(Dataset[Batch]):
     def duration(self) -> float:
         """Length of a window in seconds."""
         return self.signals.shape[2] / self.channels.sfreq
+
+    @property
+    def subject_level(self) -> str:
+        """``"patient"`` where there is that level, else the coarsest one."""
+        return "patient" if "patient" in self.levels else self.levels[0]
 
     def numpy(self) -> np.ndarray:
         """Return the signals as one float32 array in memory, shape (n, C, T)."""

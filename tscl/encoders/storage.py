@@ -17,7 +17,14 @@ WEIGHTS, ARCHITECTURE = "encoder.safetensors", "encoder.json"
 
 
 def save_encoder(encoder: nn.Module, folder: str | Path) -> None:
-    """Write the weights, and the architecture where the encoder has a ``config()``, into an existing folder."""
+    """Write the weights, and the architecture where the encoder has a ``config()``, into an existing folder.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+    folder : path
+        Must exist; gets ``encoder.safetensors`` and ``encoder.json``.
+    """
     folder = Path(folder)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     save_file(state, folder / WEIGHTS)

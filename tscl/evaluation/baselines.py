@@ -112,6 +112,9 @@ class ClassicalBaseline:
     median_over : str, optional
         A level, such as ``"patient"``: the features are those of the median window of each of its groups (with
         windows that are R-peak-centred beats, the patient's median beat), and the windows of a group share them.
+    standardise_by : str, optional
+        A level, such as ``"patient"``: the features are standardised within each of its ids. It uses no label, but all
+        windows of a test patient: report it as calibration on unlabelled recordings of that patient.
     C, class_weight
         See :class:`tscl.evaluation.LinearProbe`.
 
@@ -126,6 +129,7 @@ class ClassicalBaseline:
         features: Literal["band_powers", "amplitudes"] = "band_powers",
         *,
         median_over: str | None = None,
+        standardise_by: str | None = None,
         C: float | None = None,
         class_weight: Literal["balanced"] | None = None,
     ) -> None:
@@ -133,11 +137,20 @@ class ClassicalBaseline:
             raise ConfigError(f"features is {features!r}: choose band_powers or amplitudes.")
         self.features = features
         self.median_over = median_over
+        self.standardise_by = standardise_by
         self.C = C
         self.class_weight = class_weight
 
     def transform(self, data: WindowDataset) -> np.ndarray:
         """Return the features of every window, shape (n, n_features), float64."""
+        features = self._features(data)
+        if self.standardise_by is None:
+            return features
+        within = pd.DataFrame(features).groupby(group_ids(data, self.standardise_by))
+        spread = within.transform("std", ddof=0).to_numpy()
+        return (features - within.transform("mean").to_numpy()) / np.where(spread > 0, spread, 1.0)
+
+    def _features(self, data: WindowDataset) -> np.ndarray:
         X = data.numpy()
         if self.median_over is None:
             return self._of(X, data.channels.sfreq)
@@ -161,7 +174,7 @@ class ClassicalBaseline:
             self.transform(train),
             train.y,
             n_classes=len(train.classes),
-            groups=group_ids(train, train.levels[0]),
+            groups=group_ids(train, train.subject_level),
             validation=validation,
         )
         return self

@@ -135,6 +135,12 @@ def vote(proba: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def group_ids(data: WindowDataset, level: str) -> np.ndarray:
     """Return dense ids of the groups at ``level``, told apart by every coarser level too, shape (n,), int64.
 
+    Parameters
+    ----------
+    data : WindowDataset, n windows
+    level : str
+        One of its levels.
+
     Raises
     ------
     DataError

@@ -228,7 +228,7 @@ class _Runs:
             H["train"][_positions(self.split.train, part)],
             np.asarray(part.y),
             n_classes=len(self.split.train.classes),
-            groups=group_ids(part, part.levels[0]),
+            groups=group_ids(part, part.subject_level),
             validation=validation,
         )
         return classifier.predict_proba(H["test"])
@@ -282,7 +282,7 @@ def _labelled(split: Split) -> Split:
 def _units(split: Split) -> Callable[[np.ndarray], dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]:
     """Return a function from window probabilities to {unit: (labels, probabilities, patients)} of the test side."""
     test = split.test
-    patients = group_ids(test, test.levels[0])
+    patients = test.metadata[split.by].astype(str).to_numpy()
     voting = vote_level(split.train, test)
     if voting is None:
         logger.info("the label changes within the groups of every level: results are given for windows only")

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TILE_ELEMENTS = 1 << 22
+TILE_ELEMENTS = 1 << 20
+"""Similarities held at a time: a tile that stays in the processor's cache."""
 
 
 class _TwinContrast(torch.autograd.Function):
@@ -35,10 +36,11 @@ class _TwinContrast(torch.autograd.Function):
             tile = z[start : start + step]
             similarity = torch.bmm(tile, tile.mT).to(total.dtype)
             similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-            normaliser = torch.logsumexp(similarity, dim=2, keepdim=True)
-            total += normaliser.sum()
+            softmax = torch.softmax(similarity, dim=2)
+            # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
+            total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum()
             if gradient is not None:
-                softmax = similarity.sub_(normaliser).exp_().to(z.dtype)
+                softmax = softmax.to(z.dtype)
                 torch.bmm(softmax + softmax.mT, tile, out=gradient[start : start + step])
         total -= 2 * (z1 * z2).sum(dtype=total.dtype)
         scale = 1.0 / (groups * 2 * n)

@@ -20,9 +20,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Write to a temporary file first, so that a killed run leaves its last checkpoint readable; read tensors only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write the checkpoint; see Lightning's ``CheckpointIO``."""
+        """Write the checkpoint; see Lightning's ``CheckpointIO``.
+
+        Raises
+        ------
+        DataError
+            When the disk is full or the place cannot be written; an older checkpoint stays as it was.
+        """
         with atomic_file(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # what torch's writer makes of a full disk
+                raise DataError(
+                    f"{path} could not be written, the disk may be full: free space or choose another place."
+                ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = True
@@ -77,4 +88,4 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: L.Trainer) -> None:
         self._saved = trainer.global_step
-        trainer.save_checkpoint(self.path, weights_only=False)
+        trainer.save_checkpoint(self.path)

@@ -291,7 +291,15 @@ class Scale(Step):
 
 @dataclass(frozen=True)
 class Rescale(Step):
-    """Multiply by a factor and name the new unit, such as ``Rescale(1e-3, "mV")`` for values in uV."""
+    """Multiply by a factor and name the new unit, such as ``Rescale(1e-3, "mV")`` for values in uV.
+
+    Parameters
+    ----------
+    factor : float
+        What every value is multiplied by.
+    unit : str
+        The unit of the result.
+    """
 
     factor: float
     unit: str
@@ -305,7 +313,13 @@ class Rescale(Step):
 
 @dataclass(frozen=True)
 class Clip(Step):
-    """Limit values to [-limit, limit], in the unit that the recording has at this point."""
+    """Limit values to [-limit, limit].
+
+    Parameters
+    ----------
+    limit : float
+        Above 0, in the unit that the recording has at this point.
+    """
 
     limit: float
 

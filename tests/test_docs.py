@@ -1,0 +1,99 @@
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(block for page in PAGES for block in blocks(page, "bash")).splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("tscl ")]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, name(page), "exec"), namespace)
+    assert capsys.readouterr().out
+
+
+def test_the_readme_example_is_ten_lines():
+    [example] = blocks(ROOT / "README.md", "python")
+    statements = [line for line in example.splitlines() if line and not line.startswith(("import", "from", " ", ")"))]
+    assert "tscl.COMET(" in example
+    assert len(statements) <= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_named_files_exist(page):
+    text = page.read_text()
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (page.parent / link).exists()] == []
+    paths = re.findall(r"\b(?:configs|docs|tests|benchmarks)/[\w/]+\.(?:yaml|png|py)\b", text)
+    assert [path for path in paths if not (ROOT / path).exists() and not (page.parent / path).exists()] == []
+
+
+def test_every_page_is_reached_from_the_index():
+    index = (ROOT / "docs" / "index.md").read_text()
+    assert [page.name for page in ROOT.glob("docs/*.md") if page.name != "index.md" and page.name not in index] == []
+
+
+def test_the_two_lines_of_the_readme_are_those_that_ci_runs():
+    readme, ci = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
+    for marker, end in (("run", "/bin/tscl demo --out tscl-demo"), ("test", "/bin/python -m pytest")):
+        [block] = re.findall(rf"^<!-- {marker} -->\n```bash\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+        [line] = block.splitlines()
+        assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
+        assert line.endswith(end)
+        assert f"readme_line {marker}" in ci
+
+
+def test_the_options_of_every_command_in_the_pages_exist():
+    from tscl.cli.datasets import list_datasets
+    from tscl.cli.demo import demo
+    from tscl.cli.embed import embed_run
+    from tscl.cli.evaluate import evaluate_run
+
+    functions = {"evaluate": evaluate_run, "embed": embed_run, "datasets": list_datasets, "demo": demo}
+    assert {command for _, command, *_ in commands()} == {"fit", *functions} - {"datasets"}
+    for _, command, *args in commands():
+        options = [arg[2:] for arg in args if arg.startswith("--")]
+        if command == "fit":
+            assert set(options) <= {"config", "data.root", "trainer.default_root_dir", "ckpt_path"}
+        else:
+            assert set(options) <= set(inspect.signature(functions[command]).parameters)
+
+
+def test_every_configuration_builds(tmp_path):
+    code = (
+        "import sys\nfrom tscl.cli.fit import build\n"
+        "for paths in sys.argv[1:]:\n"
+        "    cli = build([word for path in paths.split('+') for word in ('--config', path)], run=False)\n"
+        "    print(type(cli.model).__name__, type(cli.datamodule).__name__, cli.trainer.default_root_dir)\n"
+    )
+    overlays = [path for path in CONFIGS if path.parent.name == "base"]
+    whole = [path for path in CONFIGS if path not in overlays]
+    paths = [*map(str, whole), *(f"{whole[0]}+{path}" for path in overlays)]
+    done = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    built = [line.split() for line in done.stdout.splitlines()]
+    assert len(built) == len(CONFIGS) > 4
+    folders = [folder for _, _, folder in built[: len(whole)]]
+    assert len(set(folders)) == len(folders), "two configurations would write into one run folder"
