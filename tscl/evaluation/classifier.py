@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 from tscl.evaluation.embedding import encode, kept_steps
 from tscl.evaluation.metrics import classification_metrics
-from tscl.functional.pooling import pool_time
+from tscl.functional.pooling import parse_pooling, pool_time
 from tscl.types import Batch
 
 
@@ -94,7 +94,7 @@ class ClassifierModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(not freeze)
-        width = int(encoder.dim) * len(pooling.split("+"))
+        width = int(encoder.dim) * sum(segments for _, segments in parse_pooling(pooling))
         self.head = nn.Sequential(
             nn.Linear(width, hidden),
             nn.BatchNorm1d(hidden),
