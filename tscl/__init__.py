@@ -7,7 +7,15 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules=[
-        "augmenters", "data", "encoders", "estimators", "evaluation", "functional", "heads", "learners", "losses",
+        "augmenters",
+        "data",
+        "encoders",
+        "estimators",
+        "evaluation",
+        "functional",
+        "heads",
+        "learners",
+        "losses",
         "plotting",
     ],
     submod_attrs={"estimators": ["COMET", "TS2Vec"], "types": ["Batch", "Sensors", "View"]},

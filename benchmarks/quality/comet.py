@@ -156,16 +156,7 @@ def one_fold(args: argparse.Namespace, task: Task, data: WindowDataset, split: S
         judge("random weights, calibrated", random, calibrated=True)
     for name, make in task.classical.items():
         judge(name, make)
-    return merged(parts)
-
-
-def merged(parts: list[Results]) -> Results:
-    """Put the results of different models side by side."""
-    import pandas as pd
-
-    predictions = {key: value for part in parts for key, value in part.predictions.items()}
-    table = pd.concat([part.table for part in parts], ignore_index=True)
-    return Results(table, pd.concat([part.intervals for part in parts], ignore_index=True), predictions)
+    return Results.side_by_side(parts)
 
 
 def measure(args: argparse.Namespace, name: str) -> str:

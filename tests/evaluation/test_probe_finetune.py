@@ -349,3 +349,10 @@ def test_classical_baseline_errors(sides):
         ClassicalBaseline("wavelets")
     with pytest.raises(DataError, match="no target column"):
         ClassicalBaseline("amplitudes").fit(sides[0].with_target(None))
+
+
+def test_the_head_fits_segment_pooling(encoder, sides):
+    train, val, test = sides
+    tuner = FineTuner(encoder, 2, max_epochs=1, pooling="mean/5+max", accelerator="cpu").fit(train, val)
+    assert tuner.module_.head[0].in_features == 6 * encoder.dim
+    assert tuner.predict_proba(test).shape == (len(test), 2)

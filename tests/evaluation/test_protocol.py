@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from tscl.data.splits import Split
 
 from tscl.data.recording import Channels
+from tscl.data.splits import Split
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError, LeakageError
 from tscl.evaluation import ClassicalBaseline, FineTuner, LinearProbe, classification_metrics, embed, evaluate, vote

@@ -82,6 +82,15 @@ class Results:
             pooled[key] = [tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))]  # type: ignore[list-item]
         return cls.of(pd.concat([fold.table for fold in folds], ignore_index=True), pooled, n_resamples, level)
 
+    @classmethod
+    def side_by_side(cls, parts: Sequence[Results]) -> Results:
+        """Put the results of different models or methods on the same test patients into one table."""
+        return cls(
+            pd.concat([part.table for part in parts], ignore_index=True),
+            pd.concat([part.intervals for part in parts], ignore_index=True),
+            {key: value for part in parts for key, value in part.predictions.items()},
+        )
+
     def summary(self) -> pd.DataFrame:
         """Return mean and standard deviation over seeds with the interval over patients.
 
