@@ -16,9 +16,9 @@ LOSSES = ("loss", "observation", "sample", "trial", "patient")
 def demo(out: Path = Path("tscl-demo"), seed: int = 0, epochs: int = 12) -> None:
     """Simulate an ECG cohort, pretrain without labels, and judge on patients that training never saw.
 
-    The recordings are cut into heartbeats as in COMET's paper. The table compares logistic regression on the pretrained
-    embedding, the pretrained encoder fine-tuned, the same encoder with random weights, and the same network trained
-    with labels only (random weights, finetune), at 100, 10 and 1 % of the training patients' labels.
+    The recordings are standardised and cut into heartbeats as in COMET's paper. The table compares logistic regression
+    on the pretrained embedding, the pretrained encoder fine-tuned, the same encoder with random weights, and the same
+    network trained with labels only (random weights, finetune), at 100, 10 and 1 % of the training patients' labels.
 
     Args:
         out: New folder for the table, the model and the figures.
@@ -29,12 +29,14 @@ def demo(out: Path = Path("tscl-demo"), seed: int = 0, epochs: int = 12) -> None
         raise ConfigError(f"{out} is not empty: remove it or choose another folder with --out.")
     import tscl
     from tscl.data.datasets import SimulatedECG
-    from tscl.data.preprocessing import HeartbeatTrials, Preprocessing, SlidingWindows
+    from tscl.data.preprocessing import HeartbeatTrials, Preprocessing, Scale, SlidingWindows
     from tscl.evaluation import Results, evaluate
 
     began = time.perf_counter()
     beats = Preprocessing(
-        trials=HeartbeatTrials(sfreq=100.0, length=120, incomplete="keep"), windows=SlidingWindows(1.2)
+        steps=[Scale("standard")],
+        trials=HeartbeatTrials(sfreq=100.0, length=120, incomplete="keep"),
+        windows=SlidingWindows(1.2),
     )
     data = SimulatedECG(seed=seed).load(preprocessing=beats, on_error="skip")
     split = data.split(by="patient", val=0.2, test=0.3, seed=seed)

@@ -240,7 +240,7 @@ class CohortDataModule(WindowDataModule):
         if self.download and self.study.patterns:
             self.root = str(self.study.download(self.root))
         if self.cache is not None:
-            self.load(progress=True)
+            self.data = self.load(progress=True)
 
     def load(self, progress: bool = False) -> WindowDataset:
         """Return all windows of the study, from the cache where they are there.
@@ -272,10 +272,11 @@ class CohortDataModule(WindowDataModule):
             As :meth:`load` and :class:`SplitConfig` say.
         """
         if not hasattr(self, "split"):
-            data = self.load(progress=self.cache is None and self._is_first)
-            split = self.split_config(data, self.study)
+            if not hasattr(self, "data"):
+                self.data = self.load(progress=self.cache is None and self._is_first)
+            split = self.split_config(self.data, self.study)
             split.check()
-            self.data, self.split = data, split
+            self.split = split
 
     @property
     def _is_first(self) -> bool:

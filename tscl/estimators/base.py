@@ -104,7 +104,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         data = as_windows(X, None, patient, trial, levels)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         history = History()
-        with torch.random.fork_rng(), _quiet(not self.verbose):
+        with torch.random.fork_rng(), _quiet():
             torch.manual_seed(seed)
             learner = ContrastiveLearner(
                 encoder=self._build_encoder(data.shape[1]),
@@ -272,14 +272,13 @@ def _is_plain(value: Any) -> bool:
 
 
 @contextmanager
-def _quiet(quiet: bool) -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Keep Lightning's advice to itself while an estimator fits."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     with warnings.catch_warnings():
-        if quiet:
-            logger.setLevel(logging.ERROR)
-            warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="lightning")
+        logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
