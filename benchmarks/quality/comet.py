@@ -5,7 +5,7 @@
 DIR holds the folders ``eegmat`` and ``ludb``. The settings are those of ``configs/comet/<set>.yaml``, the ones that
 ``tscl fit`` uses; an overlay changes them for all runs. The patients are parted into as many folds as there are seeds;
 seed i pretrains, fits and chooses without fold i and is judged on it, so every patient is tested once. Printed and
-written to ``docs/results.md`` (and the README's table): mean ± standard deviation over the seeds, and a 95 % bootstrap
+written to ``docs/results/`` (with the README's table from all sets there): mean ± standard deviation over the seeds, and a 95 % bootstrap
 interval over all patients.
 """
 
@@ -33,6 +33,13 @@ from tscl.heads import HierarchicalHead
 from tscl.learners import ContrastiveLearner
 
 HERE = Path(__file__).resolve().parents[2]
+NOTE = (
+    "Patients are parted into three folds, and each is judged by models that never saw it. Probe: logistic regression on "
+    "frozen embeddings; finetune: encoder and head trained together, which for random weights is the supervised network "
+    "from scratch. Mean ± standard deviation over folds [95 % bootstrap interval over patients]. *Calibrated* models "
+    "centre embeddings (log-variance over time) or standardise band powers within each patient, which uses all unlabelled "
+    "windows of a test patient."
+)
 MARKS = "<!-- results -->", "<!-- /results -->"
 
 
@@ -170,21 +177,43 @@ def measure(args: argparse.Namespace, name: str) -> str:
     results = Results.join(
         [one_fold(args, task, data, split, seed) for seed, split in zip(args.seeds, folds, strict=True)]
     )
-    results.to_csv(args.out.with_name(f"results_{name}.csv"))
+    results.to_csv(args.out / f"{name}.csv")
     table = results.to_markdown(metrics=("accuracy", "f1", "auroc", "auprc"))
     keep = [line for i, line in enumerate(table.splitlines()) if i < 2 or f"| {task.unit} |" in line]
     minutes = (time.perf_counter() - began) / 60
     return "\n".join(
         [
-            f"### {name}: {task.label}",
+            f"# {name}: {task.label}",
             "",
             f"{data!r}; settings `{task.config}`; {len(args.seeds)} folds, seeds {args.seeds}; "
-            f"{minutes:.0f} minutes on {torch.get_num_threads()} thread(s).",
+            f"{minutes:.0f} minutes on {torch.get_num_threads()} thread(s); tscl {tscl.__version__}, torch "
+            f"{torch.__version__}, Python {platform.python_version()}.",
+            "",
+            NOTE,
             "",
             *keep,
             "",
         ]
     )
+
+
+def short(text: str) -> str:
+    """Return the title and the F1 and AUROC columns of a written table, for the README."""
+    lines = text.splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("|")]
+    head = [cell.strip() for cell in rows[0]]
+    columns = [head.index(name) for name in ("model", "method", "f1", "auroc")]
+    table = ["|".join(["", *(row[column] for column in columns), ""]) for row in rows]
+    return "\n".join([f"**{lines[0].lstrip('# ')}**", "", *table])
+
+
+def fill_readme(folder: Path) -> None:
+    """Put the tables of all sets into the README, between its marks."""
+    readme = HERE / "README.md"
+    before, rest = readme.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    tables = [short(path.read_text()) for path in sorted(folder.glob("*.md"))]
+    readme.write_text("\n\n".join([before + MARKS[0], NOTE, *tables, MARKS[1] + after]))
 
 
 def main() -> None:
@@ -197,21 +226,15 @@ def main() -> None:
     parser.add_argument("--val", type=float, default=0.15, help="share of the patients for model selection")
     parser.add_argument("--overlay", nargs="*", type=Path, default=[], help="configurations laid over the set's own")
     parser.add_argument("--override", nargs="*", default=[], help="settings such as --override=--trainer.max_epochs=2")
-    parser.add_argument("--out", type=Path, default=HERE / "docs" / "results.md")
+    parser.add_argument("--out", type=Path, default=HERE / "docs" / "results", help="folder of the tables")
     args = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    tables = [measure(args, name) for name in args.sets]
-    head = (
-        f"tscl {tscl.__version__}, torch {torch.__version__}, Python {platform.python_version()}. Probe: logistic "
-        "regression on frozen embeddings; finetune: encoder and head trained together, for random weights that is the "
-        "supervised network from scratch. Mean ± standard deviation over folds "
-        "[95 % bootstrap interval over patients]. "
-        "*Calibrated*: embeddings (log-variance over time) are centred, band powers standardised, within each patient, "
-        "which uses all unlabelled windows of a test patient."
-    )
-    text = "\n".join([head, "", *tables])
-    print(text)
-    args.out.write_text(f"# Results\n\nWritten by `benchmarks/quality/comet.py`. {text}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.sets:
+        text = measure(args, name)
+        print(text, flush=True)
+        (args.out / f"{name}.md").write_text(text)
+    fill_readme(args.out)
 
 
 if __name__ == "__main__":

@@ -148,6 +148,9 @@ def build(args: list[str], run: bool) -> Cli:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
+    if not run:
+        for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     raising = {"exit_on_error": False}
     with one_sentence():
         return Cli(

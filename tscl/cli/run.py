@@ -63,8 +63,7 @@ def open_run(folder: str | Path, options: Sequence[str] = ()) -> Run:
     if not (folder / CONFIG).exists():
         raise DataNotFoundError(f"{folder} holds no run: {CONFIG} is missing.")
     cli = build(["--config", str(folder / CONFIG), *options], run=False)
-    cli.datamodule.prepare_data()
-    data = cli.datamodule.load()
+    data = cli.datamodule.load(progress=True)
     encoder = load_encoder(folder, cli.model.build(data.shape[1])).eval()
     return Run(folder, manifest, data, encoder, cli.model)
 
