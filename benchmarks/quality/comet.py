@@ -5,8 +5,8 @@
 DIR holds the folders ``eegmat`` and ``ludb``. The settings are those of ``configs/comet/<set>.yaml``, the ones that
 ``tscl fit`` uses; an overlay changes them for all runs. The patients are parted into as many folds as there are seeds;
 seed i pretrains, fits and chooses without fold i and is judged on it, so every patient is tested once. Printed and
-written to ``docs/results/`` (with the README's table from all sets there): mean ± standard deviation over the seeds, and a 95 % bootstrap
-interval over all patients.
+written to ``docs/results/`` (with the README's table from all sets there): mean ± standard deviation over the seeds,
+and a 95 % bootstrap interval over all patients.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from tscl.learners import ContrastiveLearner
 
 HERE = Path(__file__).resolve().parents[2]
 NOTE = (
-    "Patients are parted into three folds, and each is judged by models that never saw it. Probe: logistic regression on "
-    "frozen embeddings; finetune: encoder and head trained together, which for random weights is the supervised network "
-    "from scratch. Mean ± standard deviation over folds [95 % bootstrap interval over patients]. *Calibrated* models "
-    "centre embeddings (log-variance over time) or standardise band powers within each patient, which uses all unlabelled "
-    "windows of a test patient."
+    "Patients are parted into three folds, and each is judged by models that never saw it. Probe: logistic regression "
+    "on frozen embeddings; finetune: encoder and head trained together, which for random weights is the supervised "
+    "network from scratch. Mean ± standard deviation over folds [95 % bootstrap interval over patients]. *Calibrated* "
+    "models centre embeddings (log-variance over time) or standardise band powers within each patient, which uses all "
+    "unlabelled windows of a test patient."
 )
 MARKS = "<!-- results -->", "<!-- /results -->"
 
