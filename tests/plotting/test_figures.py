@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from tscl.errors import DataError
-from tscl.plotting import embedding_map, hierarchy, results_bars, similarity_matrix, training_curves
+from tscl.plotting import embedding_map, hierarchy, results_bars, save_figure, similarity_matrix, training_curves
 from tscl.plotting.embeddings import principal_plane
 from tscl.plotting.levels import LEFT, RIGHT
 
@@ -56,7 +56,15 @@ def overlaps(ax):
     return pairs, outside
 
 
+def test_a_saved_figure_is_closed(tmp_path):
+    axes = hierarchy()
+    save_figure(axes, tmp_path / "hierarchy.png")
+    assert (tmp_path / "hierarchy.png").stat().st_size > 10_000
+    assert axes.figure.number not in plt.get_fignums()
+
+
 def test_every_figure_draws_into_the_axes_it_is_given(cloud):
+    plt.close("all")
     figure, axes = plt.subplots(1, 5, figsize=(20, 4))
     metrics = pd.DataFrame({"epoch": [0, 1], "loss": [1.0, 0.5]})
     drawn = [

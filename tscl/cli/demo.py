@@ -91,13 +91,13 @@ def _random_encoder(model: Any, seed: int) -> Any:
 
 
 def _figures(model: Any, split: Any, out: Path) -> None:
-    from tscl.plotting import embedding_map, training_curves
+    from tscl.plotting import embedding_map, save_figure, training_curves
 
     columns = [name for name in model.history_ if name.startswith("train/") and name.split("/")[1] in LOSSES]
     axes = training_curves(model.history_, columns=columns)
-    axes.figure.savefig(out / "training.png", dpi=120)
+    save_figure(axes, out / "training.png")
     embeddings = model.transform(split.test)
     for column in ("patient", split.test.target):
         axes = embedding_map(embeddings, split.test.metadata[column].to_numpy())
         axes.set_title(f"windows of unseen patients, coloured by {column}")
-        axes.figure.savefig(out / f"embedding_by_{column}.png", dpi=120)
+        save_figure(axes, out / f"embedding_by_{column}.png")

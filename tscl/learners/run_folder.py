@@ -83,14 +83,14 @@ class RunFolder(L.Callback):
         """Write what is read later: encoder, figure, card."""
         if not trainer.is_global_zero:
             return
-        from tscl.plotting import training_curves
+        from tscl.plotting import save_figure, training_curves
 
         folder = Path(trainer.default_root_dir)
         save_encoder(pl_module.embedder, folder)
         (folder / "figures").mkdir(exist_ok=True)
         history = self.history.frame()
         axes = training_curves(history, columns=["train/loss", *(f"train/{name}" for name in pl_module.names)])
-        axes.figure.savefig(folder / "figures" / "training.png", dpi=120)
+        save_figure(axes, folder / "figures" / "training.png")
         write_card(folder, self._description(trainer, pl_module))
 
     def _description(self, trainer: L.Trainer, pl_module: Any) -> str:

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "embeddings": ["embedding_map", "similarity_matrix"],
         "levels": ["hierarchy"],
         "results": ["results_bars"],
+        "style": ["save_figure"],
     },
 )

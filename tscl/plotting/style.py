@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,3 +43,18 @@ def tidy(ax: Axes) -> Axes:
     ax.grid(axis="y", color=PALE, linewidth=0.6, alpha=0.7)
     ax.set_axisbelow(True)
     return ax
+
+
+def save_figure(ax: Axes, path: str | Path) -> None:
+    """Write the figure of ``ax`` to ``path`` and close it.
+
+    Parameters
+    ----------
+    ax : Axes
+    path : path
+        Its suffix names the format.
+    """
+    import matplotlib.pyplot as plt
+
+    ax.figure.savefig(path, dpi=120)
+    plt.close(ax.figure)  # type: ignore[arg-type]
