@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LEVEL_COLOURS = {"patient": "#33598f", "trial": "#23877b", "window": "#c9771c", "observation": "#bb3e57"}
 PALETTE = (
@@ -56,5 +57,6 @@ def save_figure(ax: Axes, path: str | Path) -> None:
     """
     import matplotlib.pyplot as plt
 
-    ax.figure.savefig(path, dpi=120)
-    plt.close(ax.figure)  # type: ignore[arg-type]
+    figure = cast("Figure", ax.figure)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
