@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
+import yaml
 
 import tscl
 from tscl.cli.main import main
@@ -222,9 +223,12 @@ CONFIG = (Path(__file__).parents[1] / "configs" / "comet" / "simulated_ecg.yaml"
 
 
 def config(folder, study):
-    text = CONFIG.replace("study: {class_path: tscl.data.datasets.SimulatedECG}", f"study: {study}")
-    assert study in text
-    (folder / "config.yaml").write_text(text)
+    settings = yaml.safe_load(CONFIG)
+    data = settings["data"]["init_args"]
+    data["study"] = yaml.safe_load(study)
+    for name in ("preprocessing", "on_error"):
+        del data[name]
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     sizes = ["--model.encoder.dim=8", "--model.encoder.hidden=8", "--model.encoder.depth=2", "--data.batch_size=16"]
     run = ["--trainer.default_root_dir", str(folder / "run"), "--trainer.accelerator=cpu", "--trainer.max_epochs=1"]
     return ["fit", "--config", str(folder / "config.yaml"), *sizes, *run, "--trainer.enable_progress_bar=false"]
