@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.instance import check_views
+
+
+class _UnitSequence(torch.autograd.Function):
+    """Scale every dimension to unit norm over time, then the whole window to unit norm.
+
+    After the first step the second is a constant, the root of the number of dimensions that are not zero throughout,
+    so the gradient needs one projection only. Dimensions that are zero throughout stay zero and get no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(z, dim=2, keepdim=True)
+        visible = norm > torch.finfo(z.dtype).tiny
+        count = visible.sum(dim=1, keepdim=True).clamp(min=1).to(z.dtype)
+        scale = torch.where(visible, 1 / (norm * count.sqrt()), torch.zeros_like(norm))
+        unit = z * scale
+        ctx.save_for_backward(unit, scale, count)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        unit, scale, count = ctx.saved_tensors
+        along = torch.einsum("bdt,bdt->bd", unit, grad_outputs[0])[..., None] * count
+        return torch.addcmul(grad_outputs[0], unit, along, value=-1).mul_(scale)
 
 
 def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1) -> Tensor:
@@ -46,7 +70,7 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
 
 
 def _group(ids: Tensor, temperature: float, z1: Tensor, z2: Tensor) -> Tensor:
-    h1, h2 = (F.normalize(F.normalize(z, dim=2).flatten(1), dim=1) for z in (z1, z2))
+    h1, h2 = (_UnitSequence.apply(z).flatten(1) for z in (z1, z2))
     logits = h1 @ h2.T / temperature
     same = (ids[:, None] == ids[None, :]) & (ids >= 0)[:, None]
     upper = same.triu(1)
