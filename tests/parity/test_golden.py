@@ -19,7 +19,7 @@ def views(golden, case):
     return (torch.tensor(golden[f"{case}/{name}"]).mT.contiguous().requires_grad_() for name in ("z1", "z2"))
 
 
-def close(ours, golden):
+def assert_close(ours, golden):
     np.testing.assert_allclose(ours, golden, atol=1e-5, rtol=1e-5)
 
 
@@ -31,9 +31,9 @@ def test_comet_fine_levels(case, kind, multiscale):
     loss = {"sample": sample_contrast, "observation": observation_contrast}[kind](z1, z2, multiscale)
     loss.backward()
     name = f"{case}/{kind}{'_hierarchical' if multiscale else ''}"
-    close(loss.item(), COMET[f"{name}/loss"])
-    close(z1.grad.mT, COMET[f"{name}/grad_z1"])
-    close(z2.grad.mT, COMET[f"{name}/grad_z2"])
+    assert_close(loss.item(), COMET[f"{name}/loss"])
+    assert_close(z1.grad.mT, COMET[f"{name}/grad_z1"])
+    assert_close(z2.grad.mT, COMET[f"{name}/grad_z2"])
 
 
 @pytest.mark.parametrize("case", sorted({name.split("/")[0] for name in COMET.files}))
@@ -42,9 +42,9 @@ def test_comet_id_levels(case, level):
     z1, z2 = views(COMET, case)
     loss = group_contrast(z1, z2, torch.tensor(COMET[f"{case}/{level}"]))
     loss.backward()
-    close(loss.item(), COMET[f"{case}/{level}/loss"])
-    close(z1.grad.mT, COMET[f"{case}/{level}/grad_z1"])
-    close(z2.grad.mT, COMET[f"{case}/{level}/grad_z2"])
+    assert_close(loss.item(), COMET[f"{case}/{level}/loss"])
+    assert_close(z1.grad.mT, COMET[f"{case}/{level}/grad_z1"])
+    assert_close(z2.grad.mT, COMET[f"{case}/{level}/grad_z2"])
 
 
 @pytest.mark.parametrize("case", sorted({name.split("/")[0] for name in TS2VEC.files}))
@@ -55,8 +55,8 @@ def test_ts2vec(case, alpha, temporal_unit):
     loss = hierarchical_contrast(z1, z2, alpha, temporal_unit)
     loss.backward()
     name = f"{case}/alpha={alpha}/temporal_unit={temporal_unit}"
-    close(loss.item(), TS2VEC[f"{name}/loss"])
-    close(z1.grad.mT, TS2VEC[f"{name}/grad_z1"])
+    assert_close(loss.item(), TS2VEC[f"{name}/loss"])
+    assert_close(z1.grad.mT, TS2VEC[f"{name}/grad_z1"])
 
 
 @pytest.fixture
@@ -71,18 +71,18 @@ def embed(encoder, x, mask=None):
 
 
 def test_encoder(encoder):
-    close(embed(encoder, ENCODER["x"]), ENCODER["y"])
+    assert_close(embed(encoder, ENCODER["x"]), ENCODER["y"])
 
 
 def test_encoder_with_missing_steps(encoder):
     assert np.isnan(ENCODER["x_nan"]).any()
-    close(embed(encoder, ENCODER["x_nan"]), ENCODER["y_nan"])
+    assert_close(embed(encoder, ENCODER["x_nan"]), ENCODER["y_nan"])
 
 
 def test_encoder_with_the_last_step_masked(encoder):
     mask = torch.ones(ENCODER["x"].shape[:2], dtype=torch.bool)
     mask[:, -1] = False
-    close(embed(encoder, ENCODER["x"], mask), ENCODER["y_mask_last"])
+    assert_close(embed(encoder, ENCODER["x"], mask), ENCODER["y_mask_last"])
     assert not np.allclose(embed(encoder, ENCODER["x"]), ENCODER["y_mask_last"], atol=1e-3)
 
 
@@ -94,7 +94,7 @@ def test_parameters_of_wrapped_models_are_understood(encoder):
     }
     state["n_averaged"] = torch.tensor(3)
     again = from_reference_state(state).eval()
-    close(embed(again, ENCODER["x"]), ENCODER["y"])
+    assert_close(embed(again, ENCODER["x"]), ENCODER["y"])
 
 
 def test_other_checkpoints_are_refused():
