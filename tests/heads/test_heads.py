@@ -3,7 +3,16 @@ import torch
 
 from tscl import functional as F
 from tscl import losses
-from tscl.heads import GroupHead, Head, HierarchicalHead, ObservationHead, ProjectionHead, SampleHead
+from tscl.heads import (
+    GlobalHead,
+    GroupHead,
+    Head,
+    HierarchicalHead,
+    LocalHead,
+    ObservationHead,
+    ProjectionHead,
+    SampleHead,
+)
 
 Z1, Z2 = torch.randn(2, 6, 4, 8, generator=torch.Generator().manual_seed(0))
 LEVELS = {"trial": torch.tensor([0, 0, 1, 1, 2, 2]), "site": torch.tensor([0, 0, 0, 1, 1, 1])}
@@ -13,6 +22,8 @@ CASES = [
     (SampleHead(), lambda: F.sample_contrast(Z1, Z2, multiscale=True)),
     (GroupHead("trial"), lambda: F.group_contrast(Z1, Z2, LEVELS["trial"])),
     (GroupHead("site", temperature=0.5), lambda: F.group_contrast(Z1, Z2, LEVELS["site"], 0.5)),
+    (GlobalHead(temperature=0.3), lambda: F.global_info_nce(Z1.amax(2), Z2.amax(2), 0.3)),
+    (LocalHead(segments=4), lambda: (F.local_info_nce(Z1, 4) + F.local_info_nce(Z2, 4)) / 2),
     (HierarchicalHead(alpha=0.3, temporal_unit=1), lambda: F.hierarchical_contrast(Z1, Z2, 0.3, 1)),
 ]
 
@@ -47,4 +58,12 @@ def test_every_public_head_and_loss_has_a_row_here():
     tested = {type(head).__name__ for head, _ in CASES} | {"ProjectionHead", "Head"}
     assert set(tscl.heads.__all__) == tested
     assert issubclass(ProjectionHead, Head)
-    assert set(losses.__all__) == {"ObservationLoss", "SampleLoss", "HierarchicalLoss", "GroupLoss", "NTXentLoss"}
+    assert set(losses.__all__) == {
+        "GlobalInfoNCE",
+        "GroupLoss",
+        "HierarchicalLoss",
+        "LocalInfoNCE",
+        "NTXentLoss",
+        "ObservationLoss",
+        "SampleLoss",
+    }

@@ -7,7 +7,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "diagnostics": ["alignment", "effective_rank", "uniformity"],
         "group": ["group_contrast"],
+        "infonce": ["global_info_nce", "local_info_nce"],
         "instance": ["hierarchical_contrast", "observation_contrast", "sample_contrast"],
+        "kernels": ["mmd"],
         "pairs": ["twin_contrast"],
         "pooling": ["pool_time"],
         "simclr": ["nt_xent"],

@@ -57,6 +57,11 @@ class _TwinContrast(torch.autograd.Function):
         return grad1, grad2
 
 
+def at_least_single(z: Tensor) -> Tensor:
+    """Return a tensor of half precision in single precision, any other as it is."""
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
 def connected_zero(z1: Tensor, z2: Tensor) -> Tensor:
     """Return an exact 0 that both tensors get a zero gradient from."""
     return z1.flatten()[:0].sum() + z2.flatten()[:0].sum()

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "base": ["Head"],
         "group": ["GroupHead"],
+        "infonce": ["GlobalHead", "LocalHead"],
         "instance": ["HierarchicalHead", "ObservationHead", "SampleHead"],
         "projection": ["ProjectionHead"],
     },

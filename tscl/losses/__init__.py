@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "group": ["GroupLoss"],
+        "infonce": ["GlobalInfoNCE", "LocalInfoNCE"],
         "instance": ["HierarchicalLoss", "ObservationLoss", "SampleLoss"],
         "nt_xent": ["NTXentLoss"],
     },
