@@ -35,11 +35,14 @@ class View(NamedTuple):
         Latent mask, True = keep; the encoder applies it after its stem.
     span : tuple of int or None
         First and last (exclusive) time step of ``x`` that both views of a pair have in common; None means all.
+    kept : Tensor or None, shape (B, T), float32
+        How much of every time step a learned augmenter kept, from 0 to 1; None where none had a part in it.
     """
 
     x: Tensor
     mask: Tensor | None = None
     span: tuple[int, int] | None = None
+    kept: Tensor | None = None
 
 
 @dataclass

@@ -5,9 +5,13 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "anomalies": ["alarms_over_time"],
         "curves": ["training_curves"],
         "embeddings": ["embedding_map", "similarity_matrix"],
+        "forecasts": ["forecast_plot"],
+        "gallery": ["view_gallery"],
         "levels": ["hierarchy"],
+        "masks": ["mask_over_signal"],
         "results": ["results_bars"],
         "style": ["save_figure"],
     },

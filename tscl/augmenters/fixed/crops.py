@@ -1,4 +1,4 @@
-"""Crops that overlap, contrasted on what they share."""
+"""Parts of windows: crops that overlap, crops that are stretched back, slices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from tscl.augmenters.base import Augmenter
+from tscl.augmenters.fixed.checks import check_within
+from tscl.augmenters.fixed.curves import filled_lengths
+from tscl.augmenters.fixed.moving import MovingAugmenter, refuse_bound, resample, take
 from tscl.types import View
 
 
@@ -19,6 +22,11 @@ class OverlappingCrops(Augmenter):
     ----------
     min_overlap : int
         Shortest shared stretch in steps.
+
+    Raises
+    ------
+    ConfigError
+        In use, when a view has a latent mask or is a crop already.
     """
 
     def __init__(self, min_overlap: int = 2) -> None:
@@ -31,6 +39,8 @@ class OverlappingCrops(Augmenter):
 
     def pair(self, first: View, second: View) -> tuple[View, View]:
         """Crop the two views; a latent mask must come after the crop, not before."""
+        refuse_bound(self, first)
+        refuse_bound(self, second)
         steps = first.x.shape[2]
         overlap = _draw(min(self.min_overlap, steps), steps)
         left = _draw(0, steps - overlap)
@@ -38,9 +48,60 @@ class OverlappingCrops(Augmenter):
         start, stop = _draw(0, left), _draw(right, steps)
         offset = torch.randint(-start, steps - stop + 1, (len(first.x), 1), device=first.x.device)
         return (
-            View(_cut(first.x, offset + start, right - start), span=(left - start, right - start)),
-            View(_cut(second.x, offset + left, stop - left), span=(0, overlap)),
+            first._replace(x=_cut(first.x, offset + start, right - start), span=(left - start, right - start)),
+            second._replace(x=_cut(second.x, offset + left, stop - left), span=(0, overlap)),
         )
+
+
+class RandomCropResize(MovingAugmenter):
+    """Take a random part of every window and stretch it to the whole length, by linear interpolation.
+
+    Padding stays at the end; all channels of a window are cut alike.
+
+    Parameters
+    ----------
+    min_length : float
+        Shortest part, as a share of the window, from 0 to 1; the share is uniform between it and 1.
+    """
+
+    def __init__(self, min_length: float = 0.5) -> None:
+        super().__init__()
+        check_within(self, high=1, min_length=min_length)
+        self.min_length = min_length
+
+    def move(self, x: Tensor) -> Tensor:
+        """Crop and stretch."""
+        draw = torch.rand(2, len(x), 1, device=x.device)
+        lengths = filled_lengths(x)
+        last = (lengths - 1)[:, None]
+        share = self.min_length + (1 - self.min_length) * draw[0]
+        start = draw[1] * (1 - share) * last
+        return resample(x, start + share * torch.arange(x.shape[2], device=x.device), lengths)
+
+
+class WindowSlice(MovingAugmenter):
+    """Take a random slice of every window (window slicing of Le Guennec et al., AALTD 2016).
+
+    The views are SHORTER than the windows: the slice is not stretched back, which ``RandomCropResize`` does. A slice of
+    a padded window begins where it holds as little padding as possible.
+
+    Parameters
+    ----------
+    length : float
+        Length of the slice as a share of the window, from 0 to 1, rounded to steps; at least one time step.
+    """
+
+    def __init__(self, length: float = 0.9) -> None:
+        super().__init__()
+        check_within(self, high=1, length=length)
+        self.length = length
+
+    def move(self, x: Tensor) -> Tensor:
+        """Slice: (B, C, T) to (B, C, T')."""
+        length = max(round(self.length * x.shape[2]), 1)
+        places = (filled_lengths(x)[:, None] - length).clamp(min=0) + 1
+        start = (torch.rand(len(x), 1, device=x.device) * places).long().minimum(places - 1)
+        return _cut(x, start, length)
 
 
 def _draw(low: int, high: int) -> int:
@@ -49,5 +110,4 @@ def _draw(low: int, high: int) -> int:
 
 
 def _cut(x: Tensor, start: Tensor, length: int) -> Tensor:
-    index = start + torch.arange(length, device=x.device)
-    return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
+    return take(x, start + torch.arange(length, device=x.device))
