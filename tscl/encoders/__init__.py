@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "base": ["Encoder", "encode_pair"],
+        "causal_conv": ["CausalConvEncoder"],
         "dilated_conv": ["DilatedConvEncoder"],
         "reference": ["from_reference_state"],
-        "storage": ["load_encoder", "save_encoder"],
+        "storage": ["load_encoder", "load_state", "save_encoder", "save_state"],
     },
 )

@@ -32,12 +32,26 @@ class Encoder(nn.Module):
         Number D of embedding dimensions.
     dropout : float
         Probability of the dropout on the output.
+
+    Attributes
+    ----------
+    causal : bool
+        True where an output depends on its own and earlier steps only (False unless a subclass says so).
+    receptive_field : int
+        Number of steps, its own included, on which one output of a causal encoder depends.
     """
+
+    causal = False
 
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
         self.output_dropout = _BoolDropout(dropout)
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of steps, its own included, on which one output depends."""
+        raise NotImplementedError(f"{type(self).__name__} must define receptive_field, in steps.")
 
     def features(self, x: Tensor, mask: Tensor | None = None, sensors: Sensors | None = None) -> Tensor:
         """Embed without the last dropout; same arguments and shapes as :meth:`forward`."""
@@ -97,7 +111,7 @@ def _shared(z: Tensor, view: View) -> Tensor:
     return z[:, :, round(view.span[0] * ratio) : round(view.span[1] * ratio)]
 
 
-def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
+def split_missing(x: Tensor, causal: bool = False) -> tuple[Tensor, Tensor]:
     """Replace missing values by zeros and say at which time steps something was missing.
 
     A channel that is missing throughout a window counts as absent (zeros) and does not spoil the other channels; any
@@ -106,6 +120,8 @@ def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     x : Tensor, shape (B, C, T), floating
+    causal : bool
+        Judge every step without the later ones: a channel counts as absent until its first value.
 
     Returns
     -------
@@ -115,6 +131,6 @@ def split_missing(x: Tensor) -> tuple[Tensor, Tensor]:
         False where a time step is missing.
     """
     missing = x.isnan()
-    absent = missing.all(dim=2, keepdim=True)
+    absent = (~missing).cumsum(dim=2) == 0 if causal else missing.all(dim=2, keepdim=True)
     keep = ~((missing & ~absent).any(dim=1) | missing.all(dim=1))
     return torch.where(missing | ~keep[:, None], torch.zeros_like(x), x), keep

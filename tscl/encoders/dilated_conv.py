@@ -4,75 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tscl.encoders.base import Encoder, split_missing
+from tscl.encoders.blocks import residual_blocks, visible_steps
 from tscl.types import Sensors
-
-
-class _GeluConv(torch.autograd.Function):
-    """``conv1d(gelu(x))`` that keeps ``x`` alone for the backward pass and recomputes the activation."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = padding, dilation
-        return F.conv1d(F.gelu(x), weight, bias, padding=padding, dilation=dilation)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        padding, dilation = ctx.geometry
-        grad_activation, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            grad_outputs[0],
-            F.gelu(x),
-            weight,
-            [len(weight)],
-            [1],
-            [padding],
-            [dilation],
-            False,
-            [0],
-            1,
-            [True, True, True],
-        )
-        return torch.ops.aten.gelu_backward(grad_activation, x), grad_weight, grad_bias, None, None
-
-
-class _SamePadConv(nn.Module):
-    """GELU followed by a dilated convolution that keeps the length."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, dilation=dilation)
-        self.dilation = dilation
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight, self.conv.bias
-        half = self.conv.kernel_size[0] // 2
-        reach = min(half, (x.shape[2] - 1) // self.dilation)
-        # Taps further away than the series is long only ever see padding.
-        weight = weight[:, :, half - reach : half + reach + 1]
-        if x.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type):
-            return _GeluConv.apply(x, weight, bias, reach * self.dilation, self.dilation)
-        return F.conv1d(F.gelu(x), weight, bias, padding=reach * self.dilation, dilation=self.dilation)
-
-
-class _Block(nn.Module):
-    """Two GELU-activated dilated convolutions beside a shortcut."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int, project: bool) -> None:
-        super().__init__()
-        self.conv1 = _SamePadConv(in_channels, out_channels, kernel_size, dilation)
-        self.conv2 = _SamePadConv(out_channels, out_channels, kernel_size, dilation)
-        self.projector = nn.Conv1d(in_channels, out_channels, 1) if project else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(x))
-        out += self.projector(x)
-        return out
 
 
 class DilatedConvEncoder(Encoder):
@@ -125,13 +61,7 @@ class DilatedConvEncoder(Encoder):
             "dropout": dropout,
         }
         self.stem = nn.Conv1d(in_channels, hidden, 1)
-        widths = [hidden] * depth + [dim]
-        self.blocks = nn.Sequential(
-            *(
-                _Block(hidden, width, kernel_size, 2**i, project=i == depth or width != hidden)
-                for i, width in enumerate(widths)
-            )
-        )
+        self.blocks = residual_blocks(hidden, dim, depth, kernel_size)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor arguments."""
@@ -144,7 +74,4 @@ class DilatedConvEncoder(Encoder):
                 f"the encoder was built for {self.stem.in_channels} channels and takes (B, C, T), got {tuple(x.shape)}."
             )
         x, keep = split_missing(x)
-        visible = keep[:, None]
-        if mask is not None:
-            visible = visible & (mask if mask.ndim == 3 else mask[:, None])
-        return self.blocks(self.stem(x) * visible)
+        return self.blocks(self.stem(x) * visible_steps(keep, mask))

@@ -1,4 +1,4 @@
-"""An encoder on disk: weights as safetensors, architecture as JSON. No pickle is written or read."""
+"""Encoders and other modules on disk: weights as safetensors, architecture as JSON. No pickle is written or read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,47 @@ from tscl.errors import ConfigError, DataError, DataNotFoundError
 WEIGHTS, ARCHITECTURE = "encoder.safetensors", "encoder.json"
 
 
+def save_state(module: nn.Module, path: str | Path) -> None:
+    """Write the weights and buffers of a module as safetensors.
+
+    Parameters
+    ----------
+    module : nn.Module
+    path : path
+        File to write.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, path)
+
+
+def load_state(module: nn.Module, path: str | Path, device: str | torch.device = "cpu") -> None:
+    """Read what :func:`save_state` wrote into a module of the same architecture.
+
+    Parameters
+    ----------
+    module : nn.Module
+    path : path
+    device : str or torch.device
+        Where the file's tensors are put first; the module stays where it is.
+
+    Raises
+    ------
+    DataNotFoundError
+        When there is no such file.
+    DataError
+        When the file is damaged, or its weights do not fit the module.
+    """
+    path = Path(path)
+    try:
+        module.load_state_dict(load_file(path, device=str(device)))
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"{path} does not exist: there are no saved weights.") from error
+    except (ValueError, OSError, SafetensorError) as error:
+        raise DataError(f"{path} is damaged ({error}): save it again.") from error
+    except RuntimeError as error:
+        raise DataError(f"the weights in {path} do not fit the {type(module).__name__}: {error}") from error
+
+
 def save_encoder(encoder: nn.Module, folder: str | Path) -> None:
     """Write the weights, and the architecture where the encoder has a ``config()``, into an existing folder.
 
@@ -26,8 +67,7 @@ def save_encoder(encoder: nn.Module, folder: str | Path) -> None:
         Must exist; gets ``encoder.safetensors`` and ``encoder.json``.
     """
     folder = Path(folder)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
+    save_state(encoder, folder / WEIGHTS)
     kind = type(encoder)
     init_args = encoder.config() if callable(getattr(encoder, "config", None)) else None
     description = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
@@ -56,13 +96,12 @@ def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: s
     folder = Path(folder)
     try:
         description = json.loads((folder / ARCHITECTURE).read_text())
-        state = load_file(folder / WEIGHTS, device=str(device))
     except FileNotFoundError as error:
         raise DataNotFoundError(
             f"{folder} holds no saved encoder ({WEIGHTS} and {ARCHITECTURE} are expected)."
         ) from error
-    except (ValueError, OSError, SafetensorError) as error:
-        raise DataError(f"the encoder in {folder} is damaged ({error}): save it again.") from error
+    except (ValueError, OSError) as error:
+        raise DataError(f"{folder / ARCHITECTURE} is damaged ({error}): save the encoder again.") from error
     if encoder is None:
         if description["init_args"] is None:
             raise ConfigError(
@@ -79,8 +118,5 @@ def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: s
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise ConfigError(f"{description['class_path']} in {folder / ARCHITECTURE} is not a torch module.")
         encoder = kind(**description["init_args"])
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
-        raise DataError(f"the weights in {folder} do not fit the encoder: {error}") from error
+    load_state(encoder, folder / WEIGHTS, device)
     return encoder.to(device)
