@@ -22,8 +22,8 @@ import tscl
 from tscl.augmenters import Augmenter
 from tscl.data import WindowDataset
 from tscl.data.files import atomic_folder
-from tscl.encoders import DilatedConvEncoder, load_encoder, save_encoder
-from tscl.errors import DataError, DataNotFoundError
+from tscl.encoders import DilatedConvEncoder, load_encoder, load_state, save_encoder, save_state
+from tscl.errors import ConfigError, DataError, DataNotFoundError
 from tscl.estimators.inputs import as_signals, as_windows
 from tscl.heads import Head
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 FORMAT_VERSION = 1
-DESCRIPTION = "estimator.json"
+DESCRIPTION, AUGMENTER = "estimator.json", "augmenter.safetensors"
 
 
 class ContrastiveEstimator(TransformerMixin, BaseEstimator):
@@ -39,6 +39,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
 
     encoder: nn.Module | Callable[[int], nn.Module] | None
     augmenter: Augmenter | None
+    augmenter_: Any
     heads: Any
     dim: int
     hidden: int
@@ -136,16 +137,21 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
             )
             trainer.fit(learner, datamodule=module)
         self.encoder_ = learner.embedder.cpu().eval()
+        learning = next(iter(learner.learning.values()), None)
+        self.augmenter_ = None if learning is None else learning.cpu().eval()
         self.history_ = history.frame()
         self.n_channels_in_ = data.shape[1]
         return self
 
     def _build_encoder(self, in_channels: int) -> nn.Module:
         if self.encoder is None:
-            return DilatedConvEncoder(in_channels, self.dim, self.hidden, self.depth)
+            return self._default_encoder(in_channels)
         if isinstance(self.encoder, nn.Module):
             return copy.deepcopy(self.encoder)
         return self.encoder(in_channels)
+
+    def _default_encoder(self, in_channels: int) -> nn.Module:
+        return DilatedConvEncoder(in_channels, self.dim, self.hidden, self.depth)
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed windows.
@@ -174,13 +180,51 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         """
         return self._embed(X, per_step=True)
 
-    def _embed(self, X: Any, per_step: bool) -> np.ndarray:
-        from tscl.evaluation import embed
+    def explain(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Say what the learned augmenter keeps of every window, and how it changes it.
 
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        mask : ndarray, shape (n, T), float32
+            From 0 (removed) to 1 (kept).
+        transform : ndarray, shape (n, C, T), float32
+            Factors of the signals.
+
+        Raises
+        ------
+        ConfigError
+            When the model has no augmenter that learns.
+        """
+        data = self._checked(X)
+        if self.augmenter_ is None:
+            raise ConfigError(
+                f"this {type(self).__name__} has no augmenter that learned: fit it with "
+                "augmenter=ParametricAugmenter(), or pass one to load."
+            )
+        masks, transforms = [], []
+        with torch.inference_mode():
+            for start in range(0, len(data), self.batch_size):
+                part = data[start : start + self.batch_size]
+                mask, transform = self.augmenter_.explain(torch.as_tensor(getattr(part, "x", part)))
+                masks.append(mask.numpy())
+                transforms.append(transform.numpy())
+        return np.concatenate(masks), np.concatenate(transforms)
+
+    def _checked(self, X: Any) -> np.ndarray | WindowDataset:
         check_is_fitted(self, "encoder_")
         data = X if isinstance(X, WindowDataset) else as_signals(X)
         if data.shape[1] != self.n_channels_in_:
             raise DataError(f"X has {data.shape[1]} channels, the model was fitted on {self.n_channels_in_}.")
+        return data
+
+    def _embed(self, X: Any, per_step: bool) -> np.ndarray:
+        from tscl.evaluation import embed
+
+        data = self._checked(X)
         device = "cuda" if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
         try:
             return embed(
@@ -222,11 +266,13 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         }
         with atomic_folder(folder) as temporary:
             save_encoder(self.encoder_, temporary)
+            if self.augmenter_ is not None:
+                save_state(self.augmenter_, temporary / AUGMENTER)
             (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1))
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: nn.Module | None = None) -> Self:
+    def load(cls, folder: str | Path, encoder: nn.Module | None = None, augmenter: Augmenter | None = None) -> Self:
         """Read a model that :meth:`save` wrote; it opens on the CPU whatever it was trained on.
 
         Parameters
@@ -234,6 +280,9 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         folder : path
         encoder : nn.Module, optional
             The architecture, needed only for encoders without ``config()``.
+        augmenter : Augmenter, optional
+            The architecture of an augmenter that was passed to the constructor; without it the model cannot
+            :meth:`explain`.
 
         Raises
         ------
@@ -260,8 +309,22 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         model = cls(**description["params"])
         model.encoder_ = load_encoder(folder, encoder).eval()
         model.n_channels_in_ = description["n_channels_in"]
+        model.augmenter_ = model._load_augmenter(folder, augmenter)
         model.history_ = pd.DataFrame(description["history"])
         return model
+
+    def _load_augmenter(self, folder: Path, augmenter: Augmenter | None) -> Augmenter | None:
+        from tscl.learners.augmenter_training import learning_augmenters
+
+        if augmenter is not None:
+            self.augmenter = augmenter
+        views = nn.ModuleDict(copy.deepcopy(dict(self._views())))
+        learning = next(iter(learning_augmenters(views).values()), None)
+        if learning is None or not (folder / AUGMENTER).exists():
+            return None
+        learning.build(self.n_channels_in_)
+        load_state(learning, folder / AUGMENTER)
+        return learning.eval()
 
 
 def _is_plain(value: Any) -> bool:

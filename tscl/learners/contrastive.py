@@ -1,7 +1,8 @@
-"""One learner for every method that contrasts two views: COMET, TS2Vec, SimCLR and their mixtures."""
+"""One learner for every method that contrasts two views: COMET, TS2Vec, SimCLR, AutoTCL and their mixtures."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -16,18 +17,25 @@ from tscl.encoders import encode_pair
 from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
+from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
 from tscl.types import Batch, View
+
+log = logging.getLogger("tscl")
 
 EncoderFactory = Callable[[int], nn.Module]
 
 DIAGNOSTICS = ("alignment", "uniformity", "effective_rank")
+COLLAPSED = 0.01
+"""A mask that keeps less than this share of the time steps, or all but this share, has collapsed."""
 
 
 class ContrastiveLearner(L.LightningModule):
     """Encode each named pair of views once, and let every head that asks for it contrast it.
 
     COMET is the views ``clean`` and ``masked`` with four heads (Wang et al., NeurIPS 2023, eq. 6: the weighted sum
-    of the heads' losses); TS2Vec and SimCLR are other views and heads.
+    of the heads' losses); TS2Vec and SimCLR are other views and heads. A view pair whose augmenter learns (AutoTCL) is
+    trained in turn with the encoder: the augmenter's step, on an encoder that is held fixed, and then the encoder's, on
+    views that are held fixed.
 
     Parameters
     ----------
@@ -82,7 +90,9 @@ class ContrastiveLearner(L.LightningModule):
         self.names = [h.level if twice.count(h.level) == 1 else f"{h.level}_{h.view}" for h in active]
         self.heads = nn.ModuleList(active)
         self.views = nn.ModuleDict({name: views[name] for name in dict.fromkeys(head.view for head in active)})
-        logged = [f"train/{name}" for name in ("loss", *self.names, *DIAGNOSTICS)]
+        self.learning = learning_augmenters(self.views)
+        terms = [f"{view}/{term}" for view, one in self.learning.items() for term in (*one.terms, "kept")]
+        logged = [f"train/{name}" for name in ("loss", *self.names, *terms, *DIAGNOSTICS)]
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in logged})
         for mean in self.means.values():
             mean.persistent(True)  # in the checkpoint, so that the means of an epoch survive a resume within it
@@ -91,17 +101,26 @@ class ContrastiveLearner(L.LightningModule):
         self.averaging = averaging
         self.ema_decay = ema_decay
         self.seed = seed
+        self.augmenter_training: AugmenterTraining | None = None
+        self._augmenter_state: Mapping[str, Any] | None = None
+        self._warned = False
         if isinstance(encoder, nn.Module):
             self._install(encoder)
         else:
             self._factory = encoder
 
     def build(self, in_channels: int) -> nn.Module:
-        """Build the encoder for data of ``in_channels`` channels where none was given, and return it."""
-        if self.encoder is None and self._factory is not None:
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)
+        """Build what depends on the number of channels and is not there yet, and return the encoder."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            if self.encoder is None and self._factory is not None:
                 self._install(self._factory(in_channels))
+            for augmenter in self.learning.values():
+                augmenter.build(in_channels)
+        # Their gradients are averaged over processes by the training of the augmenters.
+        self._ddp_params_and_buffers_to_ignore = [
+            f"views.{view}.{name}" for view in self.learning for name, _ in self.views[view].named_parameters()
+        ]
         assert self.encoder is not None
         return self.encoder
 
@@ -112,8 +131,8 @@ class ContrastiveLearner(L.LightningModule):
             self.average = AveragedModel(encoder, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
 
     def configure_model(self) -> None:
-        """Build the encoder once the data are known (called by Lightning before the optimizer)."""
-        if self.encoder is None:
+        """Build the networks once the data are known (called by Lightning before the optimizer)."""
+        if self.encoder is None or self.learning:
             self.build(self.trainer.datamodule.n_channels)
 
     @property
@@ -142,16 +161,35 @@ class ContrastiveLearner(L.LightningModule):
             When a head needs ids that the batch does not carry.
         """
         assert self.encoder is not None
-        embedded = {name: encode_pair(self.encoder, *self.view_pair(name, batch), batch.sensors) for name in self.views}
-        losses = {}
-        for name, head in zip(self.names, self.heads, strict=True):
-            if head.needs_ids and head.level not in batch.levels:
-                raise ConfigError(
-                    f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
-                    "pass them, or leave the head out."
-                )
-            losses[name] = head(*embedded[str(head.view)], batch.levels)
-        return losses, embedded
+        embedded = {}
+        for name in self.views:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.learning):
+                pair = self.view_pair(name, batch)
+            embedded[name] = encode_pair(self.encoder, *pair, batch.sensors)
+            if pair[1].kept is not None:
+                self.means[f"train/{name}/kept"].update(pair[1].kept.mean())
+        return {name: self._score(name, embedded, batch) for name in self.names}, embedded
+
+    def _score(self, name: str, embedded: Mapping[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
+        head: Any = self.heads[self.names.index(name)]
+        if head.needs_ids and head.level not in batch.levels:
+            raise ConfigError(
+                f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
+                "pass them, or leave the head out."
+            )
+        return head(*embedded[head.view], batch.levels)
+
+    def _attempt(self, batch: Batch, name: str) -> tuple[View, View, Tensor, Tensor, Callable[[], Tensor]]:
+        """Make and encode one view pair for the step of its augmenter."""
+        assert self.encoder is not None
+        first, second = self.view_pair(name, batch)
+        pair = encode_pair(self.encoder, first, second, batch.sensors)
+
+        def contrast() -> Tensor:
+            heads = [(one, head) for one, head in zip(self.names, self.heads, strict=True) if head.view == name]
+            return torch.stack([head.weight * self._score(one, {name: pair}, batch) for one, head in heads]).sum()
+
+        return first, second, *pair, contrast
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix the random numbers of the step by seed, epoch, batch and rank."""
@@ -163,7 +201,12 @@ class ContrastiveLearner(L.LightningModule):
                 mean.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the weighted sum of the heads' losses and log its parts."""
+        """Train the augmenters that learn, then return the weighted sum of the heads' losses; log all parts."""
+        if self.augmenter_training is not None:
+            assert self.encoder is not None
+            said = self.augmenter_training.step(self.encoder, lambda name: self._attempt(batch, name), self.global_step)
+            for name, value in said.items():
+                self.means[f"train/{name}"].update(value)
         losses, embedded = self.losses(batch)
         weighted = [head.weight * loss for head, loss in zip(self.heads, losses.values(), strict=True)]
         total = torch.stack(weighted).sum()
@@ -172,7 +215,8 @@ class ContrastiveLearner(L.LightningModule):
         if batch_idx == 0:
             self._diagnose(*next(iter(embedded.values())))
         for name, mean in self.means.items():
-            self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
+            if mean.weight > 0:
+                self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
         return total
 
     @torch.no_grad()
@@ -181,6 +225,23 @@ class ContrastiveLearner(L.LightningModule):
         for name, value in zip(DIAGNOSTICS, (alignment(h1, h2), uniformity(h1), effective_rank(h1)), strict=True):
             self.means[f"train/{name}"].update(value)
 
+    def on_train_epoch_end(self) -> None:
+        """Warn, once, when a learned mask has collapsed."""
+        for view in self.learning:
+            mean = self.means[f"train/{view}/kept"]
+            if self._warned or mean.weight == 0:
+                continue
+            kept = float(mean.compute())
+            if not COLLAPSED < kept < 1 - COLLAPSED:
+                self._warned = True
+                log.warning(
+                    "the learned mask of the view %r keeps %.1f %% of the time steps: it has collapsed. Raise its %s, "
+                    "or lower the augmenter's lr.",
+                    view,
+                    100 * kept,
+                    "mask_weight or lower its threshold" if kept > 0.5 else "mmd_weight, or lower its mask_weight",
+                )
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, and take the new weights into the average, before any checkpoint of this step is written."""
         super().optimizer_step(*args, **kwargs)
@@ -188,6 +249,22 @@ class ContrastiveLearner(L.LightningModule):
             self.average.update_parameters(self.encoder)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW over encoder and heads."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        """Return AdamW over encoder and heads; the augmenters that learn get one of their own."""
+        if self.learning:
+            self.augmenter_training = AugmenterTraining(
+                self.learning, lambda gradient: self.trainer.strategy.reduce(gradient, reduce_op="mean")
+            )
+            if self._augmenter_state is not None:
+                self.augmenter_training.load_state_dict(self._augmenter_state)
+        own = {id(p) for augmenter in self.learning.values() for p in augmenter.parameters()}
+        parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the augmenters' optimizer."""
+        if self.augmenter_training is not None:
+            checkpoint["augmenter_training"] = self.augmenter_training.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the augmenters' optimizer until there is one."""
+        self._augmenter_state = checkpoint.get("augmenter_training")

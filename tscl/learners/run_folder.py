@@ -12,12 +12,13 @@ import lightning as L
 import pandas as pd
 
 from tscl.data.files import atomic_file
-from tscl.encoders import save_encoder
+from tscl.encoders import save_encoder, save_state
 from tscl.errors import ConfigError, DataNotFoundError
 from tscl.learners.history import History
 
 MANIFEST, METRICS, CARD, CHECKPOINTS = "split.json", "metrics.csv", "model_card.md", "checkpoints"
 SKIPPED = "skipped.csv"
+AUGMENTER = "augmenter_{view}.safetensors"
 PACKAGES = ("tscl", "torch", "lightning", "numpy", "scipy", "scikit-learn", "pandas", "mne", "wfdb")
 
 
@@ -87,6 +88,8 @@ class RunFolder(L.Callback):
 
         folder = Path(trainer.default_root_dir)
         save_encoder(pl_module.embedder, folder)
+        for view, augmenter in pl_module.learning.items():
+            save_state(augmenter, folder / AUGMENTER.format(view=view))
         (folder / "figures").mkdir(exist_ok=True)
         history = self.history.frame()
         axes = training_curves(history, columns=["train/loss", *(f"train/{name}" for name in pl_module.names)])
