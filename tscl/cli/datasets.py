@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tscl.data import SERIES, find_series
 from tscl.data.datasets import STUDIES, Study
 from tscl.data.datasets.folder import OpenStudy
 from tscl.data.datasets.simulation import SimulatedStudy
@@ -29,6 +30,12 @@ def list_datasets(root: Path | None = None) -> None:
             if text:
                 print(f"  {label}: {text}")
         print()
+    for name, spec in SERIES.items():
+        print(f"{name}\n  {spec.title}")
+        print(f"  found: {find_series(name, root) or 'no'}")
+        print(f"  file: {' or '.join(spec.files)}")
+        print(f"  licence: {spec.licence}\n  page: {spec.page}\n")
+    print("Any CSV with a date column is a series as well: give its path, and the target or multivariate.")
 
 
 def _found(kind: type[Study], root: Path | None) -> str:

@@ -6,7 +6,7 @@ from tscl.data.prepare import prepare as prepare  # eager: the submodule of the 
 
 _attach, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "preprocessing", "readers"],
+    submodules=["datasets", "preprocessing", "readers", "series"],
     submod_attrs={
         "leakage": ["check_leakage", "check_seen"],
         "loading": ["WindowLoader", "eval_loader"],
@@ -14,6 +14,21 @@ _attach, __dir__, __all__ = _lazy.attach(
         "preprocessing": ["Preprocessing"],
         "recording": ["Annotation", "Channels", "Recording"],
         "sampling": ["HierarchicalBatchSampler"],
+        "series": [
+            "CALENDAR",
+            "SERIES",
+            "Parts",
+            "Series",
+            "SeriesDataModule",
+            "SeriesSpec",
+            "SeriesTask",
+            "calendar_features",
+            "find_series",
+            "level_differences",
+            "load_task",
+            "parts_of",
+            "read_series",
+        ],
         "sources": ["Source"],
         "splits": ["Split", "holdout", "kfold", "label_fraction"],
         "windows": ["WindowDataset"],

@@ -100,7 +100,10 @@ class WindowDataset(Dataset[Batch]):
 
     def __repr__(self) -> str:
         n, c, t = self.shape
-        levels = ", ".join(f"{self.codes(level).max(initial=-1) + 1} {level}s" for level in self.levels)
+        levels = ", ".join(
+            f"{self.codes(level).max(initial=-1) + 1} {level}{'' if level.endswith('s') else 's'}"
+            for level in self.levels
+        )
         return f"WindowDataset({n} windows, {c} channels, {t} times at {self.channels.sfreq:g} Hz; {levels})"
 
     @property

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "ad": ["AD"],
+        "archive": ["Archive"],
         "base": ["Study"],
         "bids": ["BIDSFolder"],
         "challenge2021": ["Challenge2021"],

@@ -96,15 +96,15 @@ class Study(ABC):
     def published_patients(self, data: WindowDataset) -> dict[str, list[str]] | None:
         """Return the patients of ``data`` in each published part (``"train"``, ``"val"``, ``"test"``).
 
-        None where there is no published split.
+        They are ids of its ``subject_level``. None where there is no published split.
         """
         if self.published is None:
             return None
-        there = set(data.metadata["patient"].astype(str))
+        there = set(data.metadata[data.subject_level].astype(str))
         return {part: [patient for patient in ids if patient in there] for part, ids in self.published.items()}
 
     def published_split(self, data: WindowDataset) -> Split | None:
-        """Return the patient split that the literature uses, None where there is none or it does not fit ``data``.
+        """Return the split that the literature uses, None where there is none or it does not fit ``data``.
 
         Parameters
         ----------
@@ -119,12 +119,14 @@ class Study(ABC):
         parts = self.published_patients(data)
         if parts is None:
             return None
-        patients = data.metadata["patient"].astype(str)
+        level = data.subject_level
+        patients = data.metadata[level].astype(str)
         empty = [part for part, ids in parts.items() if not patients.isin(ids).any()]
         if empty:
             log.warning(
-                "%s: the published split cannot be made, none of its patients for %s is among the %d found.",
+                "%s: the published split cannot be made, none of its %s ids for %s is among the %d found.",
                 self.name,
+                level,
                 ", ".join(empty),
                 patients.nunique(),
             )
@@ -132,7 +134,7 @@ class Study(ABC):
         from tscl.data.splits import Split
 
         chosen = {part: data.select(patients.isin(ids).to_numpy()) for part, ids in parts.items()}
-        return Split(train=chosen["train"], val=chosen.get("val"), test=chosen["test"])
+        return Split(train=chosen["train"], val=chosen.get("val"), test=chosen["test"], by=level)
 
     def candidates(self, root: str | Path | None = None) -> list[Path]:
         """Return the folders in which the files are looked for, first choice first."""

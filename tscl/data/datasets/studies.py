@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tscl.data.datasets.ad import AD
+from tscl.data.datasets.archive import Archive
 from tscl.data.datasets.base import Study
 from tscl.data.datasets.bids import BIDSFolder
 from tscl.data.datasets.challenge2021 import Challenge2021
@@ -27,6 +28,7 @@ STUDIES: dict[str, type[Study]] = {
         EEGMat,
         MITBIH,
         Challenge2021,
+        Archive,
         Folder,
         BIDSFolder,
     )

@@ -5,6 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "archives": ["read_labelled_series"],
         "arrays": ["from_numpy", "pad_stack", "read_comet_layout", "read_npz"],
         "dispatch": ["read"],
         "mne_reader": ["from_raw", "read_mne"],

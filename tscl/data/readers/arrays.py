@@ -30,7 +30,8 @@ def _types(ch_types: str | Sequence[str], n_channels: int) -> tuple[str, ...]:
     return (ch_types,) * n_channels if isinstance(ch_types, str) else tuple(ch_types)
 
 
-def _finite_float(values: Any, where: str) -> np.ndarray:
+def finite_float(values: Any, where: str) -> np.ndarray:
+    """Return real numbers as float32; infinite values and other types are a DataError that names ``where``."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{where}: values have dtype {array.dtype}, expected real numbers.")
@@ -130,12 +131,12 @@ def from_numpy(
     WindowDataset(4 windows, 2 channels, 50 times at 100 Hz; 2 patients)
     """
     if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) == 2:
-        X = pad_stack([_finite_float(item, f"X[{number}]") for number, item in enumerate(X)])
+        X = pad_stack([finite_float(item, f"X[{number}]") for number, item in enumerate(X)])
     X = np.asarray(X)
     if X.ndim != 3:
         remedy = "give a univariate set as X[:, None, :]" if X.ndim == 2 else "merge or drop the other axes"
         raise DataError(f"X has shape {X.shape}, expected (n_windows, n_channels, n_times): {remedy}.")
-    X = _finite_float(X, "X")
+    X = finite_float(X, "X")
     table = pd.DataFrame(index=range(len(X))) if metadata is None else metadata.reset_index(drop=True).copy()
     if len(table) != len(X):
         raise DataError(f"X has {len(X)} windows but metadata has {len(table)} rows: give one row a window.")
@@ -160,19 +161,26 @@ def from_numpy(
     return WindowDataset(X, table, channels, tuple(ids), None if y is None else target)
 
 
-def _load(path: Path, key: str | None) -> tuple[str, dict[str, np.ndarray]]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an ``.npz`` by name, that of an ``.npy`` as ``"X"``; objects are refused."""
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return "X", {"X": loaded}
+            return {"X": loaded}
         with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+            return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path} does not exist: check the path.") from error
     except Exception as error:
         raise DataError(f"{path} cannot be read as a NumPy file ({error}): save it again without objects.") from error
+
+
+def _load(path: Path, key: str | None) -> tuple[str, dict[str, np.ndarray]]:
+    arrays = load_arrays(path)
+    if path.suffix.lower() == ".npy" and "X" in arrays:
+        return "X", arrays
     if key is None:
-        candidates = [name for name in ("X", "x", "data") if name in arrays] or [
+        candidates: list[str] = [name for name in ("X", "x", "data") if name in arrays] or [
             name for name, array in arrays.items() if array.ndim in (2, 3)
         ]
         key = candidates[0] if len(candidates) == 1 or candidates[:1] in (["X"], ["x"], ["data"]) else None
@@ -219,7 +227,7 @@ def read_npz(
     X = arrays[key]
     if X.ndim not in (2, 3):
         raise DataError(f"{path}: {key} has shape {X.shape}, expected (channels, times) or (trials, channels, times).")
-    X = _finite_float(X, str(path))
+    X = finite_float(X, str(path))
     if sfreq is None:
         sfreq = float(arrays["sfreq"]) if "sfreq" in arrays else 1.0
     if ch_names is None and "ch_names" in arrays:
@@ -296,7 +304,7 @@ def read_comet_layout(
         X = _load(path, None)[1]["X"]
         if X.ndim != 3:
             raise DataError(f"{path} has shape {X.shape}, expected (trials, times, channels).")
-        X = _finite_float(X, str(path)).transpose(0, 2, 1)
+        X = finite_float(X, str(path)).transpose(0, 2, 1)
         channels = Channels(_names(ch_names, X.shape[1], str(path)), _types(ch_types, X.shape[1]), unit, sfreq)
         for number, signals in enumerate(X):
             ids = {"patient": str(person), "trial": f"{person}/{number:03d}"}
