@@ -69,16 +69,25 @@ def test_the_options_of_every_command_in_the_pages_exist():
     from tscl.cli.datasets import list_datasets
     from tscl.cli.demo import demo
     from tscl.cli.embed import embed_run
+    from tscl.cli.embed_series import embed_steps
     from tscl.cli.evaluate import evaluate_run
+    from tscl.cli.evaluate_anomalies import evaluate_anomalies
+    from tscl.cli.evaluate_series import evaluate_series
 
-    functions = {"evaluate": evaluate_run, "embed": embed_run, "datasets": list_datasets, "demo": demo}
+    functions = {
+        "evaluate": (evaluate_run, evaluate_series, evaluate_anomalies),
+        "embed": (embed_run, embed_steps),
+        "datasets": (list_datasets,),
+        "demo": (demo,),
+    }
     assert {command for _, command, *_ in commands()} == {"fit", *functions} - {"datasets"}
     for _, command, *args in commands():
         options = [arg[2:] for arg in args if arg.startswith("--")]
         if command == "fit":
-            assert set(options) <= {"config", "data.root", "trainer.default_root_dir", "ckpt_path"}
+            settings = {"data.root", "data.path", "data.label", "trainer.default_root_dir"}
+            assert set(options) <= {"config", "ckpt_path", *settings}
         else:
-            assert set(options) <= set(inspect.signature(functions[command]).parameters)
+            assert any(set(options) <= set(inspect.signature(one).parameters) for one in functions[command])
 
 
 def test_every_configuration_builds(tmp_path):

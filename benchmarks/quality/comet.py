@@ -212,7 +212,8 @@ def fill_readme(folder: Path) -> None:
     readme = HERE / "README.md"
     before, rest = readme.read_text().split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    tables = [short(path.read_text()) for path in sorted(folder.glob("*.md"))]
+    paths = [folder / f"{name}.md" for name in sorted(TASKS)]
+    tables = [short(path.read_text()) for path in paths if path.exists()]
     readme.write_text("\n\n".join([before + MARKS[0], NOTE, *tables, MARKS[1] + after]))
 
 

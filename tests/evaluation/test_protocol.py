@@ -166,8 +166,8 @@ def test_errors(split, encoder):
         evaluate(encoder, Split(split.train, split.val, split.train), **QUICK)
     with pytest.raises(LeakageError):
         evaluate(encoder, Split(split.train, split.test, split.test), **QUICK)
-    with pytest.raises(ConfigError, match="unknown methods \\['svm'\\]"):
-        evaluate(encoder, split, methods=("svm",), **QUICK)
+    with pytest.raises(ConfigError, match="unknown methods \\['forest'\\]"):
+        evaluate(encoder, split, methods=("forest",), **QUICK)
     with pytest.raises(ConfigError, match="nothing to evaluate"):
         evaluate(encoder, split, seeds=(), **QUICK)
     with pytest.raises(ConfigError, match="two models are called 'random'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tscl.cli.run import open_run, root_options
@@ -23,6 +24,8 @@ def embed_run(
 ) -> None:
     """Write one row a window: its ids, labels, onset (s), file, the side of the split it stood on, and the embedding.
 
+    A run on a long series gives one row a time step: ``tscl embed --run RUN --help`` shows the options of a run.
+
     Args:
         run: Folder of a finished run.
         out: Table to write, .parquet or .csv.
@@ -31,8 +34,7 @@ def embed_run(
         batch_size: Windows a batch.
         accelerator: auto, cpu or gpu.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise ConfigError(f"{out} ends in {out.suffix or 'nothing'}: write to .parquet or .csv.")
+    check_table(out)
     opened = open_run(run, root_options(root))
     embeddings = embed(
         opened.encoder,
@@ -42,12 +44,28 @@ def embed_run(
         device=device_for(accelerator),
         progress=True,
     )
-    names = [f"embedding_{i:03d}" for i in range(embeddings.shape[1])]
     table = opened.data.metadata.assign(split=_sides(opened.data.metadata, opened.manifest))
+    write_table(table, embeddings, out, "windows")
+
+
+def check_table(out: Path) -> None:
+    """Refuse a file that is no table by its name.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"{out} ends in {out.suffix or 'nothing'}: write to .parquet or .csv.")
+
+
+def write_table(table: pd.DataFrame, embeddings: np.ndarray, out: Path, rows: str) -> None:
+    """Write a table with the embeddings (n, D) beside it, all or nothing, and say how many ``rows`` there are."""
+    names = [f"embedding_{i:03d}" for i in range(embeddings.shape[1])]
     table = pd.concat([table, pd.DataFrame(embeddings, columns=names)], axis=1)
     with atomic_file(out) as temporary:
         table.to_parquet(temporary) if out.suffix == ".parquet" else table.to_csv(temporary, index=False)
-    print(f"{len(table)} windows x {len(names)} dimensions are in {out}")
+    print(f"{len(table)} {rows} x {len(names)} dimensions are in {out}")
 
 
 def _sides(metadata: pd.DataFrame, manifest: dict) -> list[str]:

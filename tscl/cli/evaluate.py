@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from tscl.cli.run import Run, open_run, root_options
+from tscl.cli.run import RESULTS, Run, append_results, open_run, root_options
 from tscl.data import Split, check_seen
-from tscl.data.files import atomic_file
 from tscl.errors import ConfigError
 from tscl.evaluation import evaluate
-from tscl.evaluation.protocol import Results
-from tscl.learners.run_folder import CARD, write_card
-
-RESULTS = "results"
+from tscl.evaluation.protocol import Method, Results
 
 
 def evaluate_run(
@@ -25,7 +20,7 @@ def evaluate_run(
     root: Path | None = None,
     patients: list[str] | None = None,
     target: str | None = None,
-    methods: list[Literal["probe", "finetune"]] | None = None,
+    methods: list[Method] | None = None,
     label_fractions: list[float] | None = None,
     seeds: list[int] | None = None,
     baselines: bool = True,
@@ -37,12 +32,16 @@ def evaluate_run(
 ) -> None:
     """Fit classifiers on the run's training patients and score them on patients that pretraining never saw.
 
+    A run on a long series is judged by its forecasts, or by the anomalies that it finds, and has other options:
+    ``tscl evaluate --run RUN --help`` shows those of a run.
+
     Args:
         run: Folder of a finished run.
         root: Folder of recordings of the same kind; those of the run by default.
         patients: Test on these patients; the run's test patients, or all new ones under another root, by default.
         target: Label column; that of the run by default.
-        methods: Logistic regression on frozen embeddings (probe), encoder and head trained together (finetune).
+        methods: Logistic regression (probe), support vector machine (svm) or nearest neighbour (knn) on frozen
+            embeddings, encoder and head trained together (finetune).
         label_fractions: Shares of the training patients whose labels are used.
         seeds: One repetition each.
         baselines: Also judge the same encoder with random weights (probed, and trained from scratch).
@@ -64,7 +63,7 @@ def evaluate_run(
         methods=tuple(methods or ("probe", "finetune")),
         label_fractions=tuple(label_fractions or (1.0,)),
         seeds=tuple(seeds or (0, 1, 2)),
-        baselines={"random weights": lambda seed: _fresh(opened, seed)} if baselines else {},
+        baselines={"random weights": opened.fresh} if baselines else {},
         pooling=pooling,
         finetune={"max_epochs": finetune_epochs, "lr": finetune_lr},
         accelerator=accelerator,
@@ -98,26 +97,10 @@ def _split(opened: Run, patients: Sequence[str] | None, allow_seen: bool) -> Spl
     return replace(split, train=split.train.select(keep), val=val if val is not None and len(val) else None, test=test)
 
 
-def _fresh(opened: Run, seed: int) -> object:
-    import torch
-
-    from tscl.cli.fit import CONFIG, build
-
-    learner = build(["--config", str(opened.folder / CONFIG)], run=False).model
-    learner.seed = seed
-    torch.manual_seed(seed)
-    return learner.build(opened.data.shape[1])
-
-
 def _write(opened: Run, results: Results, split: Split) -> None:
     table = results.to_markdown(metrics=("accuracy", "precision", "recall", "f1", "auroc", "auprc"))
     by = opened.manifest["by"]
     tested = ", ".join(sorted(split.test.metadata[by].astype(str).unique()))
     statement = f"Tested on {by} {tested}. Mean ± standard deviation over seeds [95 % interval over patients]."
-    folder = opened.folder / RESULTS
-    results.to_csv(folder / "results.csv")
-    with atomic_file(folder / "results.md") as temporary:
-        temporary.write_text(f"{statement}\n\n{table}\n")
-    card = (opened.folder / CARD).read_text().split("\n## Results")[0].rstrip()
-    write_card(opened.folder, f"{card}\n\n## Results\n\n{statement}\n\n{table}")
-    print(f"{table}\n\n{statement}\nwritten to {folder}")
+    results.to_csv(opened.folder / RESULTS / "results.csv")
+    append_results(opened.folder, statement, table)

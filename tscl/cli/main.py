@@ -18,15 +18,28 @@ def _fit(args: list[str]) -> None:
 
 
 def _evaluate(args: list[str]) -> None:
-    from tscl.cli.evaluate import evaluate_run
+    from tscl.cli.run import kind_of
 
-    call(evaluate_run, args)
+    command: Callable[..., None]
+    kind = kind_of(args)
+    if kind == "series":
+        from tscl.cli.evaluate_series import evaluate_series as command
+    elif kind == "anomalies":
+        from tscl.cli.evaluate_anomalies import evaluate_anomalies as command
+    else:
+        from tscl.cli.evaluate import evaluate_run as command
+    call(command, args)
 
 
 def _embed(args: list[str]) -> None:
-    from tscl.cli.embed import embed_run
+    from tscl.cli.run import kind_of
 
-    call(embed_run, args)
+    command: Callable[..., None]
+    if kind_of(args) == "windows":
+        from tscl.cli.embed import embed_run as command
+    else:
+        from tscl.cli.embed_series import embed_steps as command
+    call(command, args)
 
 
 def _datasets(args: list[str]) -> None:
@@ -43,8 +56,8 @@ def _demo(args: list[str]) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (_fit, "train a model from a configuration file"),
-    "evaluate": (_evaluate, "judge a run on patients that it never saw"),
-    "embed": (_embed, "write the embeddings of a run's recordings to a table"),
+    "evaluate": (_evaluate, "judge a run on patients, or the part of a series, that it never saw"),
+    "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
     "datasets": (_datasets, "list the data sets known by name, and which are found here"),
     "demo": (_demo, "simulate a cohort, train on it, and judge the model on unseen patients"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from tscl.errors import ConfigError, DataError
 from tscl.evaluation.contexts import device_for, private_randomness
 from tscl.evaluation.embedding import embed
 from tscl.evaluation.metrics import classification_metrics, group_ids, vote, vote_level
-from tscl.evaluation.probe import LinearProbe
+from tscl.evaluation.probe import KNNProbe, LinearProbe, SVMProbe
 from tscl.evaluation.results import ROW, Predictions, Results
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ class Classifier(Protocol):
         """Return probabilities, shape (n, n_classes)."""
 
 
+Method: TypeAlias = Literal["probe", "svm", "knn", "finetune"]
+METHODS: tuple[Method, ...] = get_args(Method)
 Model: TypeAlias = nn.Module | Callable[[int], nn.Module | Classifier]
 
 
@@ -41,7 +43,7 @@ def evaluate(
     split: Split,
     *,
     name: str = "pretrained",
-    methods: Sequence[Literal["probe", "finetune"]] = ("probe", "finetune"),
+    methods: Sequence[Method] = ("probe", "finetune"),
     label_fractions: Sequence[float] = (1.0, 0.1, 0.01),
     fraction_by: str = "patient",
     seeds: Sequence[int] = (0, 1, 2),
@@ -60,9 +62,9 @@ def evaluate(
     """Judge an encoder and its baselines on the test patients of a split.
 
     For every model, seed, method and label fraction a classifier is fitted on the labelled part of ``split.train``,
-    ``split.val`` chooses the penalty (probe) or the epoch (fine-tuning), and ``split.test`` is predicted once. Results
-    are given for windows and for the coarsest level within which the label is constant (the patient for a diagnosis,
-    the recording for a task), whose windows vote with their mean probability.
+    ``split.val`` chooses the penalty (probe, svm) or the epoch (fine-tuning), and ``split.test`` is predicted once.
+    Results are given for windows and for the coarsest level within which the label is constant (the patient for a
+    diagnosis, the recording for a task), whose windows vote with their mean probability.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ def evaluate(
         Training, validation (may be None) and test windows with a target.
     name : str
         What ``encoder`` is called in the results.
-    methods : sequence of {"probe", "finetune"}
-        Logistic regression on frozen embeddings, and training of encoder and head together.
+    methods : sequence of {"probe", "svm", "knn", "finetune"}
+        Classifiers on frozen embeddings: logistic regression, the support vector machine of :class:`SVMProbe`, the
+        nearest training window by Euclidean distance of standardised embeddings; training of encoder and head together.
     label_fractions : sequence of float
         Shares of the training labels, in (0, 1]. The validation patients keep all of theirs.
     fraction_by : str
@@ -91,7 +94,7 @@ def evaluate(
         Subtract the mean embedding of every id of this level (``"patient"``) before the probe. It uses no label,
         but all windows of a test patient: report it as calibration on unlabelled recordings of that patient.
     class_weight : "balanced" or None
-        Whether rare classes count more, in both methods.
+        Whether rare classes count more, in all methods but knn.
     probe, finetune : mapping, optional
         Further arguments of :class:`LinearProbe` and :class:`FineTuner`. Fine-tuning takes 50 epochs with all labels
         and 100 with fewer, as COMET does, unless ``max_epochs`` is given.
@@ -123,9 +126,9 @@ def evaluate(
 
     from tscl.data.leakage import check_leakage
 
-    unknown = sorted(set(methods) - {"probe", "finetune"})
+    unknown = sorted(set(methods) - set(METHODS))
     if unknown:
-        raise ConfigError(f"unknown methods {unknown}: choose probe or finetune.")
+        raise ConfigError(f"unknown methods {unknown}: choose among {', '.join(METHODS)}.")
     if not (methods and label_fractions and seeds):
         raise ConfigError("nothing to evaluate: give at least one method, one label fraction and one seed.")
     models: dict[str, Model] = {name: encoder}
@@ -200,14 +203,31 @@ class _Runs:
             if fraction < 1:
                 part = label_fraction(part, fraction, by=self.fraction_by, seed=seed)
             for method in methods:
-                if method == "probe":
-                    proba = self._probe(built, part)
+                if method in ("probe", "svm", "knn"):
+                    proba = self._frozen(method, built, part)
                 else:
                     classifier = built if method == "direct" else self._finetuner(built, fraction, seed)
                     proba = classifier.fit(part, self.split.val).predict_proba(self.split.test)
                 yield method, fraction, proba
 
-    def _probe(self, encoder: nn.Module, part: WindowDataset) -> np.ndarray:
+    def _frozen(self, method: str, encoder: nn.Module, part: WindowDataset) -> np.ndarray:
+        """Fit a classifier on embeddings of the training windows ``part`` and predict the test windows."""
+        H = self._embedded(encoder)
+        h, y = H["train"][_positions(self.split.train, part)], np.asarray(part.y)
+        n_classes = len(self.split.train.classes)
+        if method == "knn":
+            return KNNProbe(1, metric="euclidean").fit(h, y, n_classes=n_classes).predict_proba(H["test"])
+        validation = None if self.split.val is None else (H["val"], np.asarray(self.split.val.y))
+        groups = group_ids(part, part.subject_level)
+        if method == "svm":
+            classifier: LinearProbe | SVMProbe = SVMProbe(class_weight=self.class_weight)
+        else:
+            classifier = LinearProbe(**{"class_weight": self.class_weight, **self.probe})
+        classifier.fit(h, y, n_classes=n_classes, groups=groups, validation=validation)
+        return classifier.predict_proba(H["test"])
+
+    def _embedded(self, encoder: nn.Module) -> dict[str, np.ndarray]:
+        """Embeddings of every side, kept until another encoder comes."""
         if self.embedded is None or self.embedded[0] is not encoder:
             sides = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
             device = device_for(self.accelerator)
@@ -221,17 +241,7 @@ class _Runs:
                     if data is not None
                 },
             )
-        H = self.embedded[1]
-        validation = None if self.split.val is None else (H["val"], np.asarray(self.split.val.y))
-        classifier = LinearProbe(**{"class_weight": self.class_weight, **self.probe})
-        classifier.fit(
-            H["train"][_positions(self.split.train, part)],
-            np.asarray(part.y),
-            n_classes=len(self.split.train.classes),
-            groups=group_ids(part, part.subject_level),
-            validation=validation,
-        )
-        return classifier.predict_proba(H["test"])
+        return self.embedded[1]
 
     def _centred(self, H: np.ndarray, data: WindowDataset) -> np.ndarray:
         if self.centre_by is None:
