@@ -45,6 +45,13 @@ CONFIG = HERE / "configs" / "autotcl" / "etth1.yaml"
 RESULTS = HERE / "docs" / "results"
 LEARNED = ("AutoTCL", "TS2Vec", "fixed augmentations")
 MODELS = (*LEARNED, "random weights")
+NOTE = """\
+MSE / MAE of standardised values by steps ahead, and their mean ± standard deviation over seeds (rows without any do not
+depend on one). The papers' protocol: ridge regression from the embedding of a step to the next values. *ours*: the mean
+of four ridges that forecast the change from the last value, on centred lags, on distances from moving averages, on the
+same with the hour, and on the embedding; *no embedding* leaves the last one out. All encoders have one architecture and
+one input, random weights included: the variables, their differences from moving averages, and the calendar.
+Written by `benchmarks/quality/forecasting.py`."""
 BATCHES = 32
 """Steps of training, the same for every series and model."""
 
@@ -104,18 +111,37 @@ def judged(args: argparse.Namespace, path: str, multivariate: bool, task: Series
         yield evaluate_forecasts(forecasters, task, args.horizons, seed=seed)
 
 
-def write(results: ForecastResults, series: str, steps: int, seeds: list[int]) -> str:
-    """Add the results of a series to the table, and return its text."""
+def write(results: ForecastResults, series: str, steps: int) -> None:
+    """Put the numbers of a series into the table, in the place of older ones."""
     path = RESULTS / "forecasting.csv"
     table = results.summary().assign(series=series, steps=steps)
     if path.exists():
         old = pd.read_csv(path)
         table = pd.concat([old[old["series"] != series], table], ignore_index=True)
     table.to_csv(path, index=False)
-    text = f"## {series}\n\nSeeds {', '.join(map(str, seeds))}; {steps} training steps.\n\n{results.to_markdown()}\n"
-    part = RESULTS / f"forecasting_{series.replace(', ', '_').lower()}.md"
-    part.write_text(text)
-    return text
+
+
+def report() -> str:
+    """Return the page, from the table."""
+    table = pd.read_csv(RESULTS / "forecasting.csv", dtype={"horizon": str})
+    lines = ["# Forecasting", "", *NOTE.splitlines()]
+    for series, rows in table.groupby("series", sort=False):
+        horizons = list(dict.fromkeys(rows["horizon"]))
+        seeds, steps = rows["seeds"].max(), rows["steps"].max()
+        lines += ["", f"## {series}", "", f"{seeds} seeds, {steps} training steps.", ""]
+        lines += [f"| model | {' | '.join(horizons)} |", "|---" * (1 + len(horizons)) + "|"]
+        for model, own in rows.groupby("model", sort=False):
+            found = own.set_index("horizon")
+            lines.append(f"| {model} | {' | '.join(cell(found.loc[one], one == 'mean') for one in horizons)} |")
+    return "\n".join([*lines, ""])
+
+
+def cell(row: pd.Series, spread: bool) -> str:
+    """Return MSE / MAE, with the standard deviation over seeds where there is one."""
+    return " / ".join(
+        f"{row[name]:.3f}" + (f" ± {row[f'{name}_sd']:.3f}" if spread and row[f"{name}_sd"] > 0 else "")
+        for name in ("mse", "mae")
+    )
 
 
 def main() -> None:
@@ -147,8 +173,10 @@ def main() -> None:
                 run=False,
             )
             results = ForecastResults.join(list(judged(args, path, mode == "multivariate", cli.datamodule.task)))
-            text = results.to_markdown() if args.dry else write(results, f"{name}, {mode}", args.steps, args.seeds)
-            print(text, flush=True)
+            print(results.to_markdown(), flush=True)
+            if not args.dry:
+                write(results, f"{name}, {mode}", args.steps)
+                (RESULTS / "forecasting.md").write_text(report())
 
 
 if __name__ == "__main__":

@@ -38,7 +38,15 @@ trainer:
   max_epochs: 1
   enable_progress_bar: false
 """
-BASELINES = {"random weights", "last value", "last day", "ridge on lags", "ridge on centred lags"}
+BASELINES = {
+    "random weights",
+    "ours, random weights",
+    "ours, no embedding",
+    "last value",
+    "last day",
+    "ridge on lags",
+    "ridge on centred lags",
+}
 
 
 def write_series(path, n=600, start="2020-01-01"):
@@ -75,10 +83,10 @@ def last_error(capsys):
 
 
 def test_a_run_on_a_series_is_judged_by_its_forecasts(run, capsys):
-    options = ["--run", str(run), "--context", "30", "--accelerator", "cpu"]
+    options = ["--run", str(run), "--context", "30", "--lags", "30", "--accelerator", "cpu"]
     assert main(["evaluate", *options]) == 0
     table = pd.read_csv(run / "results" / "results.csv")
-    assert set(table["model"]) == {"this run"} | BASELINES
+    assert set(table["model"]) == {"this run", "ours, this run"} | BASELINES
     assert sorted(table["horizon"].unique()) == [6, 24]
     assert (table["n_test"] == 120 - table["horizon"]).all()
     assert table[["mse", "mae"]].gt(0).all(axis=None)
@@ -96,13 +104,13 @@ def test_a_run_on_a_series_is_judged_by_its_forecasts(run, capsys):
 
     assert main(["evaluate", f"--run={run}", *options[2:], "--baselines", "false", "--horizons", "[12]"]) == 0
     again = pd.read_csv(run / "results" / "results.csv")
-    assert again[["model", "horizon"]].to_numpy().tolist() == [["this run", 12]]
+    assert again[["model", "horizon"]].to_numpy().tolist() == [["this run", 12], ["ours, this run", 12]]
     assert (run / "model_card.md").read_text().count("## Results") == 1
 
 
 def test_another_series_and_what_is_refused(run, tmp_path, capsys):
     other = write_series(tmp_path / "other.csv", n=800)
-    options = ["--context", "30", "--accelerator", "cpu", "--baselines", "false"]
+    options = ["--context", "30", "--lags", "30", "--accelerator", "cpu", "--baselines", "false"]
     assert main(["evaluate", "--run", str(run), "--path", str(other), *options]) == 0
     assert "other.csv" in (run / "results" / "results.md").read_text()
     assert set(pd.read_csv(run / "results" / "results.csv")["n_test"]) == {160 - 6, 160 - 24}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pandas as pd
 
 from tscl.data.files import atomic_file
@@ -19,6 +20,8 @@ from tscl.learners.history import History
 MANIFEST, METRICS, CARD, CHECKPOINTS = "split.json", "metrics.csv", "model_card.md", "checkpoints"
 SKIPPED = "skipped.csv"
 AUGMENTER = "augmenter_{view}.safetensors"
+SLOW = 0.1
+"""Below so many values a second, figures count hours."""
 PACKAGES = ("tscl", "torch", "lightning", "numpy", "scipy", "scikit-learn", "pandas", "mne", "wfdb")
 
 
@@ -94,6 +97,8 @@ class RunFolder(L.Callback):
         history = self.history.frame()
         axes = training_curves(history, columns=["train/loss", *(f"train/{name}" for name in pl_module.names)])
         save_figure(axes, folder / "figures" / "training.png")
+        for view, augmenter in pl_module.learning.items():
+            draw_mask(augmenter, trainer.datamodule.split.train, folder / "figures" / f"mask_{view}.png")
         write_card(folder, self._description(trainer, pl_module))
 
     def _description(self, trainer: L.Trainer, pl_module: Any) -> str:
@@ -119,6 +124,24 @@ class RunFolder(L.Callback):
             "Intended for research. The embeddings carry what the recordings of these patients carry, biases included.",
         ]
         return "\n".join(lines)
+
+
+def draw_mask(augmenter: Any, data: Any, path: Path) -> None:
+    """Draw what a learned augmenter keeps of the first channel of a window in the middle of the data."""
+    import torch
+
+    from tscl.evaluation.contexts import device_of, evaluating
+    from tscl.plotting import mask_over_signal, save_figure
+
+    x = data[[len(data) // 2]].x
+    with evaluating(augmenter), torch.inference_mode():
+        mask, transform = augmenter.explain(x.to(device_of(augmenter)))
+    seconds, unit = (3600.0, "h") if data.channels.sfreq < SLOW else (1.0, "s")
+    times = np.arange(x.shape[2]) / data.channels.sfreq / seconds
+    axes = mask_over_signal(x[0, 0].numpy(), mask[0].cpu().numpy(), transform[0, 0].cpu().numpy(), times)
+    axes.set_xlabel(f"time ({unit})")
+    axes.set_ylabel(f"{data.channels.names[0]} ({data.channels.unit})")
+    save_figure(axes, path)
 
 
 def _size(data: Any) -> int:

@@ -47,8 +47,8 @@ class SeriesSplit(Split):
         """What is on which side, ready for JSON.
 
         ``by`` (``"time"``), ``name``, ``source`` (the file's name), ``step``, ``window`` (steps), ``variables`` with
-        the ``mean`` and ``scale`` that standardise them, ``spans``, and for ``train``, ``val`` and ``test`` the stretch of time
-        (``from``, ``to``, ``steps``; as text in ``ids``) and the number of ``windows``.
+        the ``mean`` and ``scale`` that standardise them, ``spans``, and for ``train``, ``val`` and ``test`` the stretch
+        of time (``from``, ``to``, ``steps``; as text in ``ids``) and the number of ``windows``.
         """
         task = self.task
         said: dict[str, Any] = {

@@ -81,7 +81,7 @@ class MeanForecaster(Forecaster):
         return np.mean([forecaster.predict(task, origins) for forecaster in self.forecasters], axis=0)
 
 
-def level_free_ridge(features: Features) -> RidgeForecaster:
+def level_free_ridge(features: Features, context: int = N_LAGS) -> RidgeForecaster:
     """Return a ridge that forecasts the change from the last value, with standardised features.
 
     Its penalty is chosen on the validation part among 22 from 0.1 to a million; then it is fitted again on both parts.
@@ -90,14 +90,21 @@ def level_free_ridge(features: Features) -> RidgeForecaster:
     ----------
     features : callable
         What it sees.
+    context : int
+        So many steps at the beginning of the training part are no origins.
     """
-    return RidgeForecaster(features, centred=True, standardise=True, refit=True, context=N_LAGS, alphas=WIDE_ALPHAS)
+    return RidgeForecaster(features, centred=True, standardise=True, refit=True, context=context, alphas=WIDE_ALPHAS)
 
 
-def level_free_blocks() -> list[RidgeForecaster]:
+def level_free_blocks(n_lags: int = N_LAGS) -> list[RidgeForecaster]:
     """Return the ridges of our protocol that need no encoder.
 
-    One sees 336 lags centred on the last value, one the distances from eight moving averages, one these and the clock.
+    One sees lags centred on the last value, one the distances from eight moving averages, one these and the clock.
+
+    Parameters
+    ----------
+    n_lags : int
+        How many lags; so many steps at the beginning of the training part are no origins for any of the three.
     """
-    every = [lag_features(N_LAGS, centred=True), average_features(), average_features(clock=True)]
-    return [level_free_ridge(features) for features in every]
+    every = [lag_features(n_lags, centred=True), average_features(), average_features(clock=True)]
+    return [level_free_ridge(features, n_lags) for features in every]
