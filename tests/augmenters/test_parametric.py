@@ -67,9 +67,14 @@ def test_missing_values_stay_missing_and_spoil_nothing():
     x = signals()
     x[1, 0, 5] = torch.nan
     x[2, :, 15:] = torch.nan
-    view = built()(View(x))
+    augmenter = built()
+    view = augmenter(View(x))
     assert torch.equal(view.x.isnan(), x.isnan())
     assert view.kept.isfinite().all()
+    encoder = DilatedConvEncoder(2, dim=4, hidden=4, depth=2)
+    gradients = torch.autograd.grad(encoder(view.x).square().mean(), list(augmenter.parameters()))
+    assert all(one.isfinite().all() for one in gradients)
+    assert any(one.abs().sum() > 0 for one in gradients)
 
 
 @pytest.mark.parametrize(("temperature", "bias"), [(1.0, 0.05), (0.3, 0.2)])
@@ -188,6 +193,7 @@ def test_any_network_can_be_the_trunk():
         (lambda: ParametricAugmenter(objective="none"), ValueError, "use pri or adversarial"),
         (lambda: ParametricAugmenter(use_mask=False, use_transform=False), ValueError, "nothing to learn"),
         (lambda: ParametricAugmenter(every=0), ValueError, "every is 0"),
+        (lambda: ParametricAugmenter(mmd_weight=0.0, mask_weight=0.0), ValueError, "nothing would train it"),
         (lambda: HardConcrete(bias=0.5), ValueError, "bias 0.5"),
         (lambda: ParametricAugmenter()(View(signals())), RuntimeError, "not built"),
     ],

@@ -110,6 +110,8 @@ class ParametricAugmenter(Augmenter):
         if use_mask:
             weights |= {"mask": mask_weight, "temporal": temporal_weight}
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
+        if not self.terms:
+            raise ValueError("all weights of the augmenter's loss are 0: nothing would train it; raise one of them.")
         self.threshold = threshold
         self.noise = noise
         self.lr = lr
@@ -173,10 +175,11 @@ class ParametricAugmenter(Augmenter):
     def forward(self, view: View) -> View:
         """Return the learned view; a missing value stays missing."""
         mask, transform = self.explain(view.x)
-        x = transform * mask[:, None] * view.x
+        missing = view.x.isnan()
+        x = transform * mask[:, None] * view.x.masked_fill(missing, 0.0)
         if self.noise > 0:
             x = x + self.noise * (1 - mask[:, None]) * torch.randn_like(x)
-        return view._replace(x=x, kept=mask if self.use_mask else None)
+        return view._replace(x=x.masked_fill(missing, torch.nan), kept=mask if self.use_mask else None)
 
     def pair(self, first: View, second: View) -> tuple[View, View]:
         """Return the signals as they are and their learned view."""
