@@ -1,10 +1,5 @@
 """An augmenter that learns on two processes (gloo, CPU): one augmenter, trained on the mean of both gradients."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -77,27 +72,24 @@ trainer:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ddp")
-    (folder / "spy.py").write_text(SPY)
-    (folder / "config.yaml").write_text(CONFIG.format(folder=folder))
-    path = os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-m", "tscl.cli.main", "fit", "--config", str(folder / "config.yaml")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+def reported(two_processes):
+    return two_processes(SPY, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def ranks(folder):
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+def trained(reported):
+    return reported[0]
 
 
-def test_both_processes_end_with_the_same_weights(folder, ranks):
+@pytest.fixture(scope="module")
+def ranks(reported):
+    return reported[1]
+
+
+def test_both_processes_end_with_the_same_weights(trained, ranks):
     assert ranks[0]["weights"] == ranks[1]["weights"]
     assert any(name.startswith("views.learned.trunk") for name in ranks[0]["weights"])
-    for name, value in load_file(folder / "run" / "augmenter_learned.safetensors").items():
+    for name, value in load_file(trained / "run" / "augmenter_learned.safetensors").items():
         assert value.double().sum().item() == ranks[0]["weights"][f"views.learned.{name}"]
 
 

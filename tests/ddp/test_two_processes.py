@@ -1,9 +1,6 @@
 """``tscl fit`` on two processes (gloo, CPU)."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import pandas as pd
@@ -71,21 +68,18 @@ trainer:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ddp")
-    (folder / "spy.py").write_text(SPY)
-    (folder / "config.yaml").write_text(CONFIG.format(folder=folder))
-    path = os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-m", "tscl.cli.main", "fit", "--config", str(folder / "config.yaml")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder
+def reported(two_processes):
+    return two_processes(SPY, CONFIG)
 
 
 @pytest.fixture(scope="module")
-def ranks(trained):
-    return [json.loads((trained / f"rank{rank}.json").read_text()) for rank in range(2)]
+def trained(reported):
+    return reported[0]
+
+
+@pytest.fixture(scope="module")
+def ranks(reported):
+    return reported[1]
 
 
 def test_every_window_is_seen_once_an_epoch_on_one_of_the_processes(trained, ranks):
