@@ -3,7 +3,8 @@
     python benchmarks/quality/forecasting.py --etth1 ETTh1.csv --weather WTH.csv
 
 Every encoder has the architecture, the inputs and the number of steps of configs/autotcl/etth1.yaml, for all series.
-Writes docs/results/forecasting.md and .csv; what is there already of other series stays.
+Writes docs/results/forecasting.md and .csv, and the table of the README; what is there already of other series stays.
+Without a file the pages are written again from the table.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ of four ridges that forecast the change from the last value, on centred lags, on
 same with the hour, and on the embedding; *no embedding* leaves the last one out. All encoders have one architecture and
 one input, random weights included: the variables, their differences from moving averages, and the calendar.
 Written by `benchmarks/quality/forecasting.py`."""
+MARKS = "<!-- forecasting -->", "<!-- /forecasting -->"
 BATCHES = 32
 """Steps of training, the same for every series and model."""
 
@@ -136,6 +138,26 @@ def report() -> str:
     return "\n".join([*lines, ""])
 
 
+def short_report() -> str:
+    """Return the table of the README: means over horizons, a column a series."""
+    table = pd.read_csv(RESULTS / "forecasting.csv", dtype={"horizon": str})
+    means = table[table["horizon"] == "mean"]
+    columns = list(dict.fromkeys(means["series"]))
+    lines = [f"| model | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for model in dict.fromkeys(means["model"]):
+        found = means[means["model"] == model].set_index("series")
+        lines.append(f"| {model} | {' | '.join(cell(found.loc[one], True) for one in columns)} |")
+    return "\n".join(lines)
+
+
+def write_pages() -> None:
+    """Write the page of the results and the table of the README."""
+    (RESULTS / "forecasting.md").write_text(report())
+    path = HERE / "README.md"
+    before, rest = path.read_text().split(MARKS[0])
+    path.write_text(f"{before}{MARKS[0]}\n\n{short_report()}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+
+
 def cell(row: pd.Series, spread: bool) -> str:
     """Return MSE / MAE, with the standard deviation over seeds where there is one."""
     return " / ".join(
@@ -176,7 +198,8 @@ def main() -> None:
             print(results.to_markdown(), flush=True)
             if not args.dry:
                 write(results, f"{name}, {mode}", args.steps)
-                (RESULTS / "forecasting.md").write_text(report())
+    if not args.dry:
+        write_pages()
 
 
 if __name__ == "__main__":

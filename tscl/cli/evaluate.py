@@ -10,6 +10,7 @@ import numpy as np
 
 from tscl.cli.run import RESULTS, Run, append_results, open_run, root_options
 from tscl.data import Split, check_seen
+from tscl.data.leakage import name_some
 from tscl.errors import ConfigError
 from tscl.evaluation import evaluate
 from tscl.evaluation.protocol import Method, Results
@@ -100,7 +101,7 @@ def _split(opened: Run, patients: Sequence[str] | None, allow_seen: bool) -> Spl
 def _write(opened: Run, results: Results, split: Split) -> None:
     table = results.to_markdown(metrics=("accuracy", "precision", "recall", "f1", "auroc", "auprc"))
     by = opened.manifest["by"]
-    tested = ", ".join(sorted(split.test.metadata[by].astype(str).unique()))
+    tested = name_some(sorted(split.test.metadata[by].astype(str).unique()))
     statement = f"Tested on {by} {tested}. Mean ± standard deviation over seeds [95 % interval over patients]."
     results.to_csv(opened.folder / RESULTS / "results.csv")
     append_results(opened.folder, statement, table)

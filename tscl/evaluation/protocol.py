@@ -296,6 +296,8 @@ def _units(split: Split) -> Callable[[np.ndarray], dict[str, tuple[np.ndarray, n
     voting = vote_level(split.train, test)
     if voting is None:
         logger.info("the label changes within the groups of every level: results are given for windows only")
+    elif len(np.unique(group_ids(test, voting))) == len(test):
+        voting = None  # a vote of one window is that window
 
     def units(proba: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         found = {"window": (np.asarray(test.y), proba, patients)}

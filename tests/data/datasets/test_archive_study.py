@@ -177,4 +177,4 @@ def test_fit_and_evaluate_from_the_command_line(small, tmp_path, monkeypatch, ca
     )
     run = tmp_path / "runs" / "ts2vec_ucr"
     evaluate_run(run, methods=["svm", "knn", "probe"], seeds=[0], accelerator="cpu")
-    assert "| pretrained | svm | 100 % | series |" in (run / "results" / "results.md").read_text()
+    assert "| pretrained | svm | 100 % | window |" in (run / "results" / "results.md").read_text()
