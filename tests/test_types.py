@@ -46,5 +46,5 @@ def test_pinned_memory():
     assert all(tensor.is_pinned() for tensor in tensors(make().pin_memory()))
 
 
-def test_a_view_has_neither_mask_nor_span_by_default():
-    assert View(torch.zeros(1, 1, 2))[1:] == (None, None)
+def test_a_view_has_no_mask_span_or_kept_by_default():
+    assert View(torch.zeros(1, 1, 2))[1:] == (None, None, None)
