@@ -130,7 +130,7 @@ def report() -> str:
     for series, rows in table.groupby("series", sort=False):
         horizons = list(dict.fromkeys(rows["horizon"]))
         seeds, steps = rows["seeds"].max(), rows["steps"].max()
-        lines += ["", f"## {series}", "", f"{seeds} seeds, {steps} training steps.", ""]
+        lines += ["", f"## {series}", "", f"Seeds: {seeds}; training steps: {steps}.", ""]
         lines += [f"| model | {' | '.join(horizons)} |", "|---" * (1 + len(horizons)) + "|"]
         for model, own in rows.groupby("model", sort=False):
             found = own.set_index("horizon")
@@ -146,7 +146,8 @@ def short_report() -> str:
     lines = [f"| model | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for model in dict.fromkeys(means["model"]):
         found = means[means["model"] == model].set_index("series")
-        lines.append(f"| {model} | {' | '.join(cell(found.loc[one], True) for one in columns)} |")
+        cells = [cell(found.loc[one], True) if one in found.index else "-" for one in columns]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
