@@ -285,9 +285,9 @@ def report(rows: pd.DataFrame) -> str:
             f"{SIZE['depth']} blocks of {SIZE['hidden']} channels, {SIZE['dim']} dimensions, {STEPS} steps of {BATCH} "
             f"series (sections of at most {SECTION} steps), the same for every set; *svm*: support vector machine, "
             "*probe*: logistic regression, *knn*: nearest neighbour, each on max-pooled embeddings. DTW in a band of "
-            "10 %. Mean rank by *svm*; ± over seeds. The temperature of the global contrast and the augmenter's learning "
-            "rate were picked with test accuracies of four sets in sight (GunPoint, ECG200, Chinatown, FingerMovements). "
-            f"tscl {tscl.__version__}, torch {torch.__version__}, Python "
+            "10 %. Mean rank by *svm*; ± over seeds. The temperature of the global contrast and the augmenter's "
+            "learning rate were picked with test accuracies of four sets in sight (GunPoint, ECG200, Chinatown, "
+            f"FingerMovements). tscl {tscl.__version__}, torch {torch.__version__}, Python "
             f"{platform.python_version()}.",
             "",
             *summary(rows),
