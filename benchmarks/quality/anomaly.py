@@ -15,11 +15,12 @@ import argparse
 import platform
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from pretrain import pretrain
 from torch import nn
 
 import tscl
@@ -68,18 +69,7 @@ def trained(kind: type[Encoder], data: SeriesDataModule, seed: int, epochs: int)
         lr=1e-3,
         seed=seed,
     )
-    trainer = L.Trainer(
-        max_epochs=epochs,
-        accelerator="auto",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    trainer.fit(learner, datamodule=data)
-    return learner.embedder.eval()
+    return pretrain(learner, data, max_epochs=epochs)
 
 
 def main() -> None:
@@ -93,15 +83,14 @@ def main() -> None:
     args = parser.parse_args()
     began = time.perf_counter()
     table = series(args.root, args.record)
-    path = args.out.with_suffix(".csv.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
     models: dict = {
         "first difference": difference_scores,
         "ridge on 24 lags": ridge_residual_scores,
         "spectral residual": spectral_residual_scores,
     }
-    try:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "beats.csv"
+        table.to_csv(path, index=False)
         for seed in args.seeds:
             data = SeriesDataModule(
                 str(path), multivariate=True, label="abnormal", horizons=[1], split="40/20/40", covariates=False,
@@ -112,8 +101,6 @@ def main() -> None:
                 models[f"{name}, TS2Vec/{seed}"] = trained(kind, data, seed, args.epochs)
             print(f"seed {seed} trained after {time.perf_counter() - began:.0f} s", flush=True)
         task = data.task
-    finally:
-        path.unlink()
     parts = []
     for window in (21, 0):
         found = evaluate_anomalies(models, task, delay=DELAY, window=window, context=CONTEXT)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
+from pretrain import pretrain
 from torch import nn
 
 import tscl
@@ -102,19 +102,7 @@ def trained(args: argparse.Namespace, task: Task, variant: str, split: Split, se
         trials_per_patient=cli.datamodule.trials_per_patient,
         seed=seed,
     )
-    trainer = L.Trainer(
-        max_epochs=cli.trainer.max_epochs,
-        accelerator="auto",
-        devices=1,
-        precision=cli.trainer.precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    trainer.fit(learner, datamodule=module)
-    return learner.embedder.eval()
+    return pretrain(learner, module, max_epochs=cli.trainer.max_epochs, precision=cli.trainer.precision)
 
 
 def fresh(args: argparse.Namespace, task: Task, seed: int, channels: int) -> nn.Module:

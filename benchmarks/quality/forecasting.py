@@ -17,9 +17,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import lightning as L
 import pandas as pd
 import torch
+from pretrain import pretrain
 from torch import nn
 
 from tscl.augmenters import ChannelScaling, Compose, CutOut, Jitter, LatentMask, OverlappingCrops
@@ -76,13 +76,7 @@ def trained(args: argparse.Namespace, path: str, multivariate: bool, model: str,
         learner._factory, heads, views, lr=learner.lr, weight_decay=learner.weight_decay,
         averaging=learner.averaging, seed=seed,
     )  # fmt: skip
-    trainer = L.Trainer(
-        max_steps=args.steps, max_epochs=-1, accelerator="auto", devices=1, precision=cli.trainer.precision,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False,
-    )  # fmt: skip
-    trainer.fit(learner, datamodule=module)
-    return learner.embedder.eval()
+    return pretrain(learner, module, max_steps=args.steps, max_epochs=-1, precision=cli.trainer.precision)
 
 
 def baselines() -> dict[str, Forecaster]:

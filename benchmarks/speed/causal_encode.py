@@ -17,22 +17,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
+from tscl.data import load_task
 from tscl.encoders import CausalConvEncoder
 from tscl.evaluation import embed_series
 
 CONTEXT = 200
-
-
-def read(path: Path) -> np.ndarray:
-    """Return OT and minute, hour, weekday, day, day of year, month, week, standardised, shape (8, T)."""
-    table = pd.read_csv(path, parse_dates=["date"])
-    when = table["date"].dt
-    calendar = [when.minute, when.hour, when.dayofweek, when.day, when.dayofyear, when.month, when.isocalendar().week]
-    x = np.stack([table["OT"], *calendar]).astype("float32")
-    return (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + 1e-8)
 
 
 def timed(encoder: CausalConvEncoder, x: np.ndarray, method: str, repeats: int = 1) -> tuple[float, np.ndarray]:
@@ -75,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    x = read(args.path)
+    x = load_task(args.path).x
     print(f"torch {torch.__version__}, {args.threads} thread(s), series {x.shape}")
     for dim in args.dims:
         compare(x, dim, args.windows, args.repeats)

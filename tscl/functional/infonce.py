@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tscl.functional.pairs import at_least_single, connected_zero
+from tscl.functional.pairs import at_least_single, check_pooled, connected_zero
 
 
 def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
@@ -32,8 +32,7 @@ def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
     ValueError
         When the two shapes differ or are not two-dimensional.
     """
-    if h1.ndim != 2 or h1.shape != h2.shape:
-        raise ValueError(f"expected two embeddings of one shape (B, D), got {tuple(h1.shape)} and {tuple(h2.shape)}.")
+    check_pooled(h1, h2)
     if len(h1) == 1:
         return connected_zero(h1, h2)
     h1, h2 = (F.normalize(at_least_single(h), dim=1) for h in (h1, h2))

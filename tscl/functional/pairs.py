@@ -62,6 +62,12 @@ def at_least_single(z: Tensor) -> Tensor:
     return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
+def check_pooled(h1: Tensor, h2: Tensor) -> None:
+    """Raise ValueError when two pooled views are not of one shape (B, D)."""
+    if h1.ndim != 2 or h1.shape != h2.shape:
+        raise ValueError(f"expected two embeddings of one shape (B, D), got {tuple(h1.shape)} and {tuple(h2.shape)}.")
+
+
 def connected_zero(z1: Tensor, z2: Tensor) -> Tensor:
     """Return an exact 0 that both tensors get a zero gradient from."""
     return z1.flatten()[:0].sum() + z2.flatten()[:0].sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tscl.functional.pairs import twin_contrast
+from tscl.functional.pairs import check_pooled, twin_contrast
 
 
 def nt_xent(h1: Tensor, h2: Tensor, temperature: float = 0.5) -> Tensor:
@@ -28,7 +28,6 @@ def nt_xent(h1: Tensor, h2: Tensor, temperature: float = 0.5) -> Tensor:
     ValueError
         When the two shapes differ or are not two-dimensional.
     """
-    if h1.ndim != 2 or h1.shape != h2.shape:
-        raise ValueError(f"expected two embeddings of one shape (B, D), got {tuple(h1.shape)} and {tuple(h2.shape)}.")
+    check_pooled(h1, h2)
     scale = temperature**-0.5
     return twin_contrast(F.normalize(h1, dim=1)[None] * scale, F.normalize(h2, dim=1)[None] * scale)

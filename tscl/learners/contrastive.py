@@ -215,8 +215,7 @@ class ContrastiveLearner(L.LightningModule):
         if batch_idx == 0:
             self._diagnose(*next(iter(embedded.values())))
         for name, mean in self.means.items():
-            if mean.weight > 0:
-                self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
+            self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
         return total
 
     @torch.no_grad()
