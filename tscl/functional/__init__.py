@@ -5,6 +5,7 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
+        "clip": ["clip_loss", "match_logits", "siglip_loss"],
         "diagnostics": ["alignment", "effective_rank", "uniformity"],
         "group": ["group_contrast"],
         "infonce": ["global_info_nce", "local_info_nce"],

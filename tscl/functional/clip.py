@@ -1,0 +1,137 @@
+"""Contrasts of two modalities whose features are resolved in time: which of many stretches goes with this one?"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tscl.functional.pairs import at_least_single
+
+TINY = 1e-8
+
+
+def match_logits(z: Tensor, candidates: Tensor) -> Tensor:
+    """Score every window against every candidate: the inner product over features and time (Defossez et al. 2023).
+
+    Only the candidates are scaled to unit norm; the length of ``z`` is the model's own confidence, so the softmax over
+    candidates needs no temperature.
+
+    Parameters
+    ----------
+    z : Tensor, shape (B, F, T), floating
+        What the encoder made of the windows.
+    candidates : Tensor, shape (N, F, T), floating
+        Features of the candidates.
+
+    Returns
+    -------
+    Tensor, shape (B, N)
+
+    Raises
+    ------
+    ValueError
+        When the two differ in features or time steps.
+    """
+    if z.ndim != 3 or z.shape[1:] != candidates.shape[1:]:
+        raise ValueError(
+            f"windows {tuple(z.shape)} and candidates {tuple(candidates.shape)}: both must be (windows, features, "
+            "times) with the same features and times."
+        )
+    with torch.autocast(z.device.type, enabled=False):
+        z, candidates = at_least_single(z), at_least_single(candidates)
+        return z.flatten(1) @ F.normalize(candidates.flatten(1), dim=1, eps=TINY).T
+
+
+def clip_loss(
+    z: Tensor,
+    speech: Tensor,
+    *,
+    negatives: Tensor | None = None,
+    ids: Tensor | None = None,
+    log_scale: Tensor | None = None,
+    symmetric: bool = False,
+) -> Tensor:
+    """Contrast windows with the stretches that go with them, against those of the rest of the batch.
+
+    The mean of ``-log softmax`` over candidates of :func:`match_logits` at the window's own stretch (Defossez et al.
+    2023, *Decoding speech from non-invasive brain recordings*, contrastive loss; Radford et al., CLIP, 2021).
+
+    Parameters
+    ----------
+    z : Tensor, shape (B, F, T), floating
+        What the encoder made of the windows.
+    speech : Tensor, shape (B, F, T), floating
+        The stretch that goes with each window.
+    negatives : Tensor, shape (N, F, T), floating, optional
+        Further candidates that go with no window of the batch.
+    ids : Tensor, shape (B,), int64, optional
+        Which stretches are the same one (several subjects heard it): another window's copy of the own stretch is no
+        candidate. Without ids every other stretch is a negative.
+    log_scale : Tensor, scalar, optional
+        Logarithm of a factor of the scores. With it windows are scaled to unit norm too (CLIP); without it their norm
+        is free (Defossez et al.).
+    symmetric : bool
+        Also contrast each stretch with the windows of the batch, and take the mean of both directions.
+
+    Returns
+    -------
+    Tensor, scalar
+        Exactly 0 when there is no negative.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit.
+    """
+    logits = match_logits(z, speech if negatives is None else torch.cat([speech, negatives]))
+    if len(speech) != len(z):
+        raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
+    if log_scale is not None:
+        length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
+        logits = logits / length * log_scale.exp()
+    own = torch.arange(len(z), device=z.device)
+    if ids is not None:
+        logits = logits.masked_fill(F.pad(_copies(ids), (0, logits.shape[1] - len(z))), -torch.inf)
+    loss = F.cross_entropy(logits, own)
+    if symmetric:
+        loss = (loss + F.cross_entropy(logits[:, : len(z)].T, own)) / 2
+    return loss
+
+
+def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, ids: Tensor | None = None) -> Tensor:
+    """Judge every pair of a window and a stretch on its own, by a sigmoid (Zhai et al., SigLIP, ICCV 2023, eq. 1).
+
+    Parameters
+    ----------
+    z, speech : Tensor, shape (B, F, T), floating
+        Windows as encoded, and the stretch that goes with each; both are scaled to unit norm.
+    log_scale, bias : Tensor, scalar
+        Logarithm of the factor of the cosine similarity, and what is added to it.
+    ids : Tensor, shape (B,), int64, optional
+        Which stretches are the same one: another window's copy of the own stretch is left out.
+
+    Returns
+    -------
+    Tensor, scalar
+        Sum over the pairs of a window, mean over windows.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit.
+    """
+    if len(speech) != len(z):
+        raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
+    length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
+    logits = match_logits(z, speech) / length * log_scale.exp() + bias
+    same = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    terms = F.softplus(torch.where(same, -logits, logits))
+    if ids is not None:
+        terms = terms.masked_fill(_copies(ids), 0.0)
+    return terms.sum() / len(z)
+
+
+def _copies(ids: Tensor) -> Tensor:
+    """Mark the pairs of different windows with the same stretch, (B, B) bool."""
+    return (ids[:, None] == ids) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
