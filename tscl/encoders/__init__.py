@@ -6,9 +6,11 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "base": ["Encoder", "encode_pair"],
+        "brain_conv": ["BrainConv"],
         "causal_conv": ["CausalConvEncoder"],
         "dilated_conv": ["DilatedConvEncoder"],
         "reference": ["from_reference_state"],
+        "spatial": ["SpatialAttention", "SubjectLayer"],
         "storage": ["load_encoder", "load_state", "save_encoder", "save_state"],
     },
 )
