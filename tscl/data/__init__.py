@@ -6,9 +6,9 @@ from tscl.data.prepare import prepare as prepare  # eager: the submodule of the 
 
 _attach, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "preprocessing", "readers", "series"],
+    submodules=["datasets", "preprocessing", "readers", "series", "speech"],
     submod_attrs={
-        "leakage": ["check_leakage", "check_seen"],
+        "leakage": ["check_leakage", "check_seen", "check_stimuli"],
         "loading": ["WindowLoader", "eval_loader"],
         "module": ["CohortDataModule", "SplitConfig", "WindowDataModule"],
         "preprocessing": ["Preprocessing"],

@@ -157,3 +157,43 @@ def check_seen(manifest: Mapping[str, Any], data: WindowDataset) -> None:
             f"pretraining saw {len(known)} of these {len(ids)} {level} ids: {name_some(known)}. Evaluate on others, or "
             "allow seen ones and say so with the result."
         )
+
+
+def check_stimuli(train: pd.DataFrame, test: pd.DataFrame, seconds: float) -> None:
+    """Refuse two sets of windows between which a stimulus is shared, whoever heard it.
+
+    Parameters
+    ----------
+    train, test : DataFrame
+        Tables of windows with the columns ``sequence`` (sentence or part of a story), ``sound`` (file) and
+        ``sound_onset`` (s).
+    seconds : float
+        Length of a window, s.
+
+    Raises
+    ------
+    LeakageError
+        Naming the sequences that stand on both sides, or the sounds of which overlapping windows do.
+    """
+    twice = np.intersect1d(train["sequence"].astype(str), test["sequence"].astype(str))
+    if len(twice):
+        raise LeakageError(
+            f"{len(twice)} sequences of speech stand on both sides: {name_some(twice)}. Split by sequence, the same "
+            "for all "
+            "subjects."
+        )
+    sides = [table[["sound", "sound_onset"]].drop_duplicates().assign(side=i) for i, table in enumerate((train, test))]
+    both = pd.concat(sides, ignore_index=True).sort_values(["sound", "sound_onset"], kind="stable", ignore_index=True)
+    first, second = both.iloc[:-1].reset_index(drop=True), both.iloc[1:].reset_index(drop=True)
+    overlap = (
+        (first["sound"] == second["sound"])
+        & (first["side"] != second["side"])
+        & (second["sound_onset"] < first["sound_onset"] + seconds - 1e-6)
+    )
+    if overlap.any():
+        sounds = first.loc[overlap, "sound"].unique()
+        raise LeakageError(
+            f"windows of {len(sounds)} sounds overlap across the sides: {name_some(sounds)}. Leave out the windows "
+            "that "
+            "reach into a stretch of the other side."
+        )
