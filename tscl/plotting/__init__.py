@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "levels": ["hierarchy"],
         "masks": ["mask_over_signal"],
         "results": ["results_bars"],
+        "retrieval": ["accuracy_by_subject", "attention_map", "rank_histogram"],
         "style": ["save_figure"],
     },
 )
