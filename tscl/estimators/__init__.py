@@ -4,5 +4,11 @@ import lazy_loader as _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submod_attrs={"autotcl": ["AutoTCL"], "base": ["ContrastiveEstimator"], "comet": ["COMET"], "ts2vec": ["TS2Vec"]},
+    submod_attrs={
+        "autotcl": ["AutoTCL"],
+        "base": ["ContrastiveEstimator"],
+        "comet": ["COMET"],
+        "speech": ["SpeechDecoder"],
+        "ts2vec": ["TS2Vec"],
+    },
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,20 +17,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-import tscl
 from tscl.augmenters import Augmenter
 from tscl.data import WindowDataset
 from tscl.data.files import atomic_folder
 from tscl.encoders import DilatedConvEncoder, load_encoder, load_state, save_encoder, save_state
-from tscl.errors import ConfigError, DataError, DataNotFoundError
+from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
+from tscl.estimators.saving import check_new, read_description, write_description
 from tscl.heads import Head
 
 if TYPE_CHECKING:
     from typing import Self
 
-FORMAT_VERSION = 1
-DESCRIPTION, AUGMENTER = "estimator.json", "augmenter.safetensors"
+AUGMENTER = "augmenter.safetensors"
 
 
 class ContrastiveEstimator(TransformerMixin, BaseEstimator):
@@ -105,7 +103,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         data = as_windows(X, None, patient, trial, levels)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         history = History()
-        with torch.random.fork_rng(), _quiet():
+        with torch.random.fork_rng(), quiet_training():
             torch.manual_seed(seed)
             learner = ContrastiveLearner(
                 encoder=self._build_encoder(data.shape[1]),
@@ -253,22 +251,13 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "encoder_")
         folder = Path(folder)
-        if folder.exists():
-            raise DataError(f"{folder} exists already: remove it or choose another folder.")
-        params = {name: value for name, value in self.get_params(deep=False).items() if _is_plain(value)}
-        description = {
-            "format_version": FORMAT_VERSION,
-            "tscl_version": tscl.__version__,
-            "estimator": type(self).__name__,
-            "params": params,
-            "n_channels_in": self.n_channels_in_,
-            "history": self.history_.to_dict(orient="list"),
-        }
+        check_new(folder)
         with atomic_folder(folder) as temporary:
             save_encoder(self.encoder_, temporary)
             if self.augmenter_ is not None:
                 save_state(self.augmenter_, temporary / AUGMENTER)
-            (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1))
+            history = self.history_.to_dict(orient="list")
+            write_description(temporary, self, n_channels_in=self.n_channels_in_, history=history)
         return folder
 
     @classmethod
@@ -292,20 +281,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         import pandas as pd
 
         folder = Path(folder)
-        try:
-            description = json.loads((folder / DESCRIPTION).read_text())
-        except FileNotFoundError as error:
-            raise DataNotFoundError(f"{folder} holds no saved model: {DESCRIPTION} is missing.") from error
-        except ValueError as error:
-            raise DataError(f"{folder / DESCRIPTION} is damaged ({error}): save the model again.") from error
-        if description["estimator"] != cls.__name__:
-            raise DataError(
-                f"{folder} holds a {description['estimator']}, not a {cls.__name__}: load it with that class."
-            )
-        if description["format_version"] != FORMAT_VERSION:
-            raise DataError(
-                f"{folder} has format {description['format_version']}, this version reads {FORMAT_VERSION}."
-            )
+        description = read_description(folder, cls.__name__)
         model = cls(**description["params"])
         model.encoder_ = load_encoder(folder, encoder).eval()
         model.n_channels_in_ = description["n_channels_in"]
@@ -327,15 +303,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         return learning.eval()
 
 
-def _is_plain(value: Any) -> bool:
-    try:
-        return json.loads(json.dumps(value)) == value
-    except (TypeError, ValueError):
-        return False
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_training() -> Iterator[None]:
     """Keep Lightning's advice to itself while an estimator fits."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "checkpoint": ["AtomicCheckpointIO"],
         "contrastive": ["ContrastiveLearner"],
+        "cross_modal": ["CrossModalLearner"],
         "online_probe": ["OnlineProbe"],
     },
 )

@@ -18,6 +18,7 @@ from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
+from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
 
 log = logging.getLogger("tscl")
@@ -143,6 +144,17 @@ class ContrastiveLearner(L.LightningModule):
             raise ConfigError("the encoder is not built yet: call build(in_channels) or fit first.")
         return module
 
+    @property
+    def curves(self) -> list[str]:
+        """Names of the logged values that the training curves show."""
+        return ["train/loss", *(f"train/{name}" for name in self.names)]
+
+    @property
+    def card(self) -> list[str]:
+        """What the model card says of the learner."""
+        heads: Any = self.heads
+        return [f"- **Heads**: {', '.join(f'{head.level} x {head.weight:g}' for head in heads)}"]
+
     def forward(self, x: Tensor) -> Tensor:
         """Embed signals (B, C, T) per time step, (B, D, T')."""
         return self.embedder(x)
@@ -193,9 +205,7 @@ class ContrastiveLearner(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix the random numbers of the step by seed, epoch, batch and rank."""
-        mixed = torch.tensor([self.seed, self.current_epoch, batch_idx, self.global_rank], dtype=torch.int64)
-        primes = torch.tensor([1_000_003, 998_244_353, 1_000_000_007, 2_147_483_647], dtype=torch.int64)
-        torch.manual_seed(int((mixed + 1).mul(primes).sum()) % (1 << 62))
+        seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
         if batch_idx == 0:
             for mean in self.means.values():
                 mean.reset()

@@ -20,6 +20,8 @@ from tscl.learners.history import History
 MANIFEST, METRICS, CARD, CHECKPOINTS = "split.json", "metrics.csv", "model_card.md", "checkpoints"
 SKIPPED = "skipped.csv"
 AUGMENTER = "augmenter_{view}.safetensors"
+MANY = 200
+"""So many ids are named in the model card."""
 SLOW = 0.1
 """Below so many values a second, figures count hours."""
 PACKAGES = ("tscl", "torch", "lightning", "numpy", "scipy", "scikit-learn", "pandas", "mne", "wfdb")
@@ -95,7 +97,7 @@ class RunFolder(L.Callback):
             save_state(augmenter, folder / AUGMENTER.format(view=view))
         (folder / "figures").mkdir(exist_ok=True)
         history = self.history.frame()
-        axes = training_curves(history, columns=["train/loss", *(f"train/{name}" for name in pl_module.names)])
+        axes = training_curves(history, columns=[name for name in pl_module.curves if name in history])
         save_figure(axes, folder / "figures" / "training.png")
         for view, augmenter in pl_module.learning.items():
             draw_mask(augmenter, trainer.datamodule.split.train, folder / "figures" / f"mask_{view}.png")
@@ -103,9 +105,9 @@ class RunFolder(L.Callback):
 
     def _description(self, trainer: L.Trainer, pl_module: Any) -> str:
         data, split = trainer.datamodule.data, trainer.datamodule.split
-        seen = ", ".join(str(one) for one in self.manifest.get("train", {}).get("ids", []))
+        ids = [str(one) for one in self.manifest.get("train", {}).get("ids", [])]
+        seen = ", ".join(ids) if len(ids) <= MANY else f"{len(ids)} ids, listed in `{MANIFEST}`"
         last = self.history.rows[-1] if self.history.rows else {}
-        heads = ", ".join(f"{head.level} x {head.weight:g}" for head in pl_module.heads)
         lines = [
             "# Model card",
             "",
@@ -113,7 +115,7 @@ class RunFolder(L.Callback):
             f"- **Split** by {split.by}: {_size(split.train)} training, {_size(split.val)} validation, "
             f"{_size(split.test)} test windows (`{MANIFEST}`)",
             f"- **Seen in training** ({split.by}): {seen}",
-            f"- **Heads**: {heads}",
+            *pl_module.card,
             f"- **Epochs**: {trainer.current_epoch}, steps: {trainer.global_step}, seed: {pl_module.seed}",
             f"- **Packages**: {versions()}",
             "",

@@ -1,0 +1,158 @@
+"""The learner that matches one modality with others: brain signals with speech."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from tscl.errors import ConfigError
+from tscl.functional import match_logits
+from tscl.learners.seeding import seed_step
+from tscl.losses import ClipLoss
+from tscl.types import Batch
+
+CrossModalFactory = Callable[[int, int, int], nn.Module]
+
+
+class CrossModalLearner(L.LightningModule):
+    """Encode windows so that they match what the batch pairs them with (Defossez et al. 2023: M/EEG and speech).
+
+    The loss is summed over the paired modalities. The weights with the lowest validation loss are kept and are those
+    that embed; without validation windows it is the last ones.
+
+    Parameters
+    ----------
+    encoder : nn.Module or callable
+        The encoder of ``batch.x``, or what builds it from the number of channels, of features and of subjects (in a
+        configuration file: the class with all arguments but these three).
+    loss : nn.Module, optional
+        Called with the encoded windows, what goes with them, and the ids of the stretches; ``ClipLoss()`` by default.
+    paired : mapping of str to nn.Module, optional
+        Encoder of every paired modality, by its name in ``batch.paired``; by default ``speech`` is taken as it is.
+    lr : float
+        Learning rate of Adam.
+    weight_decay : float
+        Weight decay (AdamW).
+    seed : int
+        Seeds weights, dropout and order; see :class:`~tscl.learners.ContrastiveLearner`.
+
+    Raises
+    ------
+    ConfigError
+        When no modality is paired.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | CrossModalFactory,
+        loss: nn.Module | None = None,
+        paired: Mapping[str, nn.Module] | None = None,
+        lr: float = 3e-4,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        paired = {"speech": nn.Identity()} if paired is None else paired
+        if not paired:
+            raise ConfigError("no modality is paired with the signals: name at least one.")
+        self._factory = None if isinstance(encoder, nn.Module) else encoder
+        self.encoder: nn.Module | None = encoder.train() if isinstance(encoder, nn.Module) else None
+        self.best: nn.Module | None = None
+        self.register_buffer("best_loss", torch.tensor(torch.inf))
+        self.loss = ClipLoss() if loss is None else loss
+        self.paired = nn.ModuleDict(paired)
+        self.mean = MeanMetric(nan_strategy="disable")
+        self.mean.persistent(True)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.seed = seed
+        self.learning: dict[str, Any] = {}
+        self.curves = ["train/loss", "val/loss"]
+
+    def build(self, n_channels: int, n_features: int, n_subjects: int) -> nn.Module:
+        """Build the encoder where it is not there yet, and return it."""
+        if self.encoder is None and self._factory is not None:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)
+                self.encoder = self._factory(n_channels, n_features, n_subjects).train()
+        assert self.encoder is not None
+        if self.best is None:
+            self.best = copy.deepcopy(self.encoder).requires_grad_(False)
+        return self.encoder
+
+    def configure_model(self) -> None:
+        """Build the encoder once the data are known (called by Lightning before the optimizer)."""
+        if self.encoder is None:
+            data = self.trainer.datamodule
+            self.build(data.n_channels, data.n_features, data.n_subjects)
+
+    @property
+    def embedder(self) -> nn.Module:
+        """The encoder with the best weights so far; the current ones where nothing was validated."""
+        if self.encoder is None:
+            raise ConfigError("the encoder is not built yet: call build or fit first.")
+        return self.best if self.best is not None and torch.isfinite(self.best_loss) else self.encoder
+
+    @property
+    def card(self) -> list[str]:
+        """What the model card says of the learner."""
+        return [f"- **Loss**: {self.loss} against {', '.join(self.paired)}, lr {self.lr:g}"]
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """Return the loss, and what was compared by modality.
+
+        Raises
+        ------
+        ConfigError
+            When the batch lacks a modality.
+        """
+        assert self.encoder is not None
+        missing = [name for name in self.paired if name not in batch.paired]
+        if missing:
+            raise ConfigError(f"the data have no {missing[0]!r} beside the signals, only {sorted(batch.paired)}.")
+        z = self.encoder(batch.x, sensors=batch.sensors)
+        compared = {name: (z, encode(batch.paired[name])) for name, encode in self.paired.items()}
+        ids = batch.levels.get("segment")
+        return torch.stack([self.loss(*pair, ids=ids) for pair in compared.values()]).sum(), compared
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Fix the random numbers of the step by seed, epoch, batch and rank."""
+        seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        if batch_idx == 0:
+            self.mean.reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss and log its mean."""
+        loss, _ = self.losses(batch)
+        self.mean.update(loss.detach().expand(len(batch)))
+        self.log("train/loss", self.mean, prog_bar=True, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the loss, and how often a window's own stretch is the best of its batch."""
+        loss, compared = self.losses(batch)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
+        for z, y in compared.values():
+            ids = batch.levels.get("segment", torch.arange(len(z), device=z.device))
+            hits = ids[match_logits(z, y).argmax(dim=1)] == ids
+            self.log("val/accuracy", hits.float().mean(), prog_bar=True, batch_size=len(batch), sync_dist=True)
+
+    def on_validation_end(self) -> None:
+        """Keep the weights when they are the best so far."""
+        loss = self.trainer.callback_metrics["val/loss"]
+        if loss < self.best_loss:
+            assert self.best is not None
+            assert self.encoder is not None
+            self.best_loss.fill_(loss)
+            self.best.load_state_dict(self.encoder.state_dict())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam with decoupled weight decay over encoders and loss."""
+        parameters = [p for name, p in self.named_parameters() if not name.startswith("best.") and p.requires_grad]
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
