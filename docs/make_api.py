@@ -21,6 +21,7 @@ PACKAGES = (
     "tscl.data.datasets",
     "tscl.data.readers",
     "tscl.data.preprocessing",
+    "tscl.data.speech",
 )
 HEAD = """# API
 

@@ -23,6 +23,7 @@ PACKAGES = (
     "tscl.data.datasets",
     "tscl.data.readers",
     "tscl.data.preprocessing",
+    "tscl.data.speech",
 )
 
 

@@ -168,8 +168,21 @@ def build(args: list[str], run: bool) -> Cli:
         )
 
 
+def _judge_speech(cli: Cli) -> None:
+    """Judge a finished run on speech by the stretches that it never heard."""
+    from tscl.data.speech import SpeechDataModule
+
+    folder = Path(cli.trainer.default_root_dir)
+    if not isinstance(cli.datamodule, SpeechDataModule) or not cli.trainer.is_global_zero:
+        return
+    from tscl.cli.evaluate_speech import THIS, judge
+
+    split = cli.datamodule.split
+    judge(folder, {THIS: cli.model.embedder}, split.test, list(split.train.subjects))
+
+
 def fit(args: list[str]) -> None:
-    """Train a model from a configuration.
+    """Train a model from a configuration; a run on speech is judged by the stretches that it never heard as well.
 
     Raises
     ------
@@ -177,4 +190,5 @@ def fit(args: list[str]) -> None:
         For settings and files that cannot be used; nothing is left half-written.
     """
     cli = build(["fit", *args], run=True)
+    _judge_speech(cli)
     _say(f"\nthe run is in {cli.trainer.default_root_dir}")

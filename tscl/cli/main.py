@@ -26,6 +26,8 @@ def _evaluate(args: list[str]) -> None:
         from tscl.cli.evaluate_series import evaluate_series as command
     elif kind == "anomalies":
         from tscl.cli.evaluate_anomalies import evaluate_anomalies as command
+    elif kind == "speech":
+        from tscl.cli.evaluate_speech import evaluate_speech as command
     else:
         from tscl.cli.evaluate import evaluate_run as command
     call(command, args)
@@ -35,8 +37,11 @@ def _embed(args: list[str]) -> None:
     from tscl.cli.run import kind_of
 
     command: Callable[..., None]
-    if kind_of(args) == "windows":
+    kind = kind_of(args)
+    if kind == "windows":
         from tscl.cli.embed import embed_run as command
+    elif kind == "speech":
+        from tscl.cli.embed_speech import embed_speech as command
     else:
         from tscl.cli.embed_series import embed_steps as command
     call(command, args)
@@ -56,7 +61,7 @@ def _demo(args: list[str]) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (_fit, "train a model from a configuration file"),
-    "evaluate": (_evaluate, "judge a run on patients, or the part of a series, that it never saw"),
+    "evaluate": (_evaluate, "judge a run on patients, speech, or the part of a series, that it never saw"),
     "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
     "datasets": (_datasets, "list the data sets known by name, and which are found here"),
     "demo": (_demo, "simulate a cohort, train on it, and judge the model on unseen patients"),

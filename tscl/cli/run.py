@@ -16,6 +16,7 @@ from torch import nn
 from tscl.cli.fit import CONFIG, build
 from tscl.data import SeriesDataModule, SeriesTask, Split, WindowDataset
 from tscl.data.files import atomic_file
+from tscl.data.speech import SpeechDataModule
 from tscl.encoders import load_encoder
 from tscl.errors import DataNotFoundError, LeakageError
 from tscl.learners.run_folder import CARD, read_manifest, write_card
@@ -115,7 +116,7 @@ def append_results(folder: Path, statement: str, table: str) -> None:
     print(f"{table}\n\n{statement}\nwritten to {folder / RESULTS}")
 
 
-def kind_of(args: Sequence[str]) -> Literal["windows", "series", "anomalies"]:
+def kind_of(args: Sequence[str]) -> Literal["windows", "series", "anomalies", "speech"]:
     """Tell from the arguments of a command what the run that they name was trained on.
 
     Parameters
@@ -125,9 +126,10 @@ def kind_of(args: Sequence[str]) -> Literal["windows", "series", "anomalies"]:
 
     Returns
     -------
-    {"windows", "series", "anomalies"}
+    {"windows", "series", "anomalies", "speech"}
         ``"series"`` where the data module is a :class:`~tscl.data.SeriesDataModule`, ``"anomalies"`` where it or the
-        arguments also name a label column; ``"windows"`` otherwise, and where there is no run that can be read.
+        arguments also name a label column; ``"speech"`` where it is a :class:`~tscl.data.speech.SpeechDataModule`;
+        ``"windows"`` otherwise, and where there is no run that can be read.
     """
     words = [word for arg in args for word in arg.split("=", 1)]
     given = dict(zip(words, [*words[1:], ""], strict=True))
@@ -138,10 +140,13 @@ def kind_of(args: Sequence[str]) -> Literal["windows", "series", "anomalies"]:
     try:
         data = yaml.safe_load(config.read_text())["data"]
         module, _, name = data["class_path"].rpartition(".")
-        series = issubclass(getattr(import_module(module), name), SeriesDataModule)
+        kind = getattr(import_module(module), name)
+        series = issubclass(kind, SeriesDataModule)
         label = "--label" in given or data.get("init_args", {}).get("label")
     except (yaml.YAMLError, ImportError, AttributeError, KeyError, TypeError, ValueError):
         return "windows"
+    if issubclass(kind, SpeechDataModule):
+        return "speech"
     return "windows" if not series else "anomalies" if label else "series"
 
 

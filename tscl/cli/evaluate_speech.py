@@ -1,0 +1,198 @@
+"""``tscl evaluate`` for a run on speech: which of many stretches was heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tscl.cli.fit import CONFIG, build
+from tscl.cli.run import RESULTS, append_results
+from tscl.data.leakage import name_some
+from tscl.data.speech import SpeechSplit, SpeechWindows
+from tscl.data.speech.split import split_by_manifest
+from tscl.encoders import BrainConv, load_encoder
+from tscl.errors import ConfigError, DataNotFoundError, LeakageError
+from tscl.evaluation import BackwardModel, RetrievalResults, evaluate_retrieval
+from tscl.evaluation.contexts import device_for, evaluating
+from tscl.learners.run_folder import read_manifest
+
+THIS = "this run"
+LINEAR = "linear backward model"
+
+
+@dataclass
+class SpeechRun:
+    """A finished run on speech, opened again.
+
+    Attributes
+    ----------
+    folder : Path
+    manifest : dict
+        Which sequences of speech stood on which side of the split, the subjects, the scale of the features.
+    windows : SpeechWindows
+        Windows at all words, standardised as in training; subjects that the run does not know have the index -1.
+    split : SpeechSplit or None
+        The run's split; None for another study.
+    encoder : nn.Module
+        The trained encoder, in eval mode, on the CPU.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    windows: SpeechWindows
+    split: SpeechSplit | None
+    encoder: nn.Module
+
+
+def open_speech_run(run: Path, root: Path | None = None, speech: Path | None = None) -> SpeechRun:
+    """Open the folder that ``tscl fit`` wrote, with its data or with those of another folder.
+
+    Raises
+    ------
+    DataNotFoundError
+        When there is no finished run in the folder, or its recordings are not where they were.
+    LeakageError
+        When another folder holds speech that the run was trained on or chosen by.
+    """
+    manifest = read_manifest(run)
+    if not (run / CONFIG).exists():
+        raise DataNotFoundError(f"{run} holds no run: {CONFIG} is missing.")
+    moved = {"root": root, "speech": speech}
+    options = [
+        word for name, path in moved.items() if path is not None for word in (f"--data.init_args.{name}", str(path))
+    ]
+    cli = build(["--config", str(run / CONFIG), *options], run=False)
+    module = cli.datamodule
+    windows = module.load(progress=True)
+    windows.subjects = list(manifest["subjects"])
+    scale = manifest["speech"]
+    known = {one for side in ("train", "val", "test") for one in manifest[side]["ids"]}
+    new = ~windows.metadata["sequence"].isin(known).to_numpy()
+    split = None
+    if not new.any():
+        train = module.training_windows()
+        if train is not None:
+            train.subjects = windows.subjects
+        split = split_by_manifest(windows, manifest, train)
+    standardised = windows.standardised(np.array(scale["mean"]), np.array(scale["scale"]))
+    cli.model.build(module.n_channels, module.n_features, len(manifest["subjects"]))
+    encoder = load_encoder(run, None if isinstance(cli.model.encoder, BrainConv) else cli.model.encoder).eval()
+    return SpeechRun(run, manifest, standardised, split, encoder)
+
+
+def evaluate_speech(
+    run: Path,
+    root: Path | None = None,
+    speech: Path | None = None,
+    ks: list[int] | None = None,
+    baselines: bool = True,
+    accelerator: str = "auto",
+    allow_seen: bool = False,
+) -> None:
+    """Rank, for every test window, the stretch of speech that was heard among all distinct stretches of the test side.
+
+    Args:
+        run: Folder of a finished run.
+        root: Folder of another study of the same kind; that of the run by default. Subjects that the run does not know
+            go through the mean subject layer.
+        speech: Folder of the sound files, where it is another one than in training.
+        ks: The k of top-k accuracy; 1, 5 and 10 by default.
+        baselines: Also judge the linear backward model, a ridge regression from lagged sensors for each subject.
+        accelerator: auto, cpu or gpu.
+        allow_seen: Judge another study also on speech that the run was trained on.
+    """
+    opened = open_speech_run(run, root, speech)
+    test = _test_side(opened, allow_seen)
+    models: dict[str, Any] = {THIS: opened.encoder}
+    if baselines and opened.split is not None:
+        models[LINEAR] = BackwardModel().fit(opened.split.train, opened.split.val)
+    judge(opened.folder, models, test, opened.manifest["subjects"], ks, accelerator)
+
+
+def _test_side(opened: SpeechRun, allow_seen: bool) -> SpeechWindows:
+    if opened.split is not None:
+        return opened.split.test
+    seen = {one for side in ("train", "val") for one in opened.manifest[side]["ids"]}
+    sequences = opened.windows.metadata["sequence"]
+    shared = sorted(set(sequences) & seen)
+    if shared and not allow_seen:
+        raise LeakageError(
+            f"the run was trained on {len(shared)} of these {sequences.nunique()} sequences of speech: "
+            f"{name_some(shared)}. "
+            "Evaluate on other speech, or allow seen speech with --allow_seen true and say so with the result."
+        )
+    return opened.windows
+
+
+def judge(
+    folder: Path,
+    models: dict[str, Any],
+    test: SpeechWindows,
+    subjects: list[str],
+    ks: list[int] | None = None,
+    accelerator: str = "auto",
+) -> RetrievalResults:
+    """Evaluate models on the test windows, write tables and figures into the run's folder, and print the table."""
+    listed = list(dict.fromkeys([*subjects, *test.metadata["patient"].unique()]))
+    tested = set(test.metadata["patient"])
+    if not tested & set(subjects):
+        listed = sorted(tested)
+    n_candidates = test.metadata["segment"].nunique()
+    wanted = tuple(ks or (1, 5, 10))
+    if ks is None and n_candidates <= max(wanted):
+        wanted = tuple(k for k in wanted if k < n_candidates)
+        if not wanted:
+            raise ConfigError(
+                f"there are {n_candidates} distinct test segments: give more sound, or hold out more of it."
+            )
+    results = evaluate_retrieval(
+        models, test, ks=wanted, subjects=listed, device=device_for(accelerator), progress=True
+    )
+    out = folder / RESULTS
+    results.to_csv(out / "queries.csv")
+    _draw(results, models, test, out)
+    statement = f"Tested on speech that was never heard in training. {results.statement()}"
+    table = results.to_markdown(statement=False)
+    by_subject = _by_subject(results)
+    append_results(folder, statement, f"{table}\n\n{by_subject}")
+    return results
+
+
+def _by_subject(results: RetrievalResults) -> str:
+    table = results.by_subject()
+    shown = [name for name in results.metrics if not name.startswith("word_")]
+    lines = ["| model | subject | queries | " + " | ".join(shown) + " |", "|---" * (3 + len(shown)) + "|"]
+    for row in table.itertuples():
+        cells = [f"{getattr(row, name):.3f}" for name in shown]
+        lines.append("| " + " | ".join([row.model, row.subject, str(row.queries), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _draw(results: RetrievalResults, models: dict[str, Any], test: SpeechWindows, out: Path) -> None:
+    from tscl.plotting import accuracy_by_subject, attention_map, rank_histogram, save_figure
+
+    first = results.table["model"] == next(iter(models))
+    axes = rank_histogram(results.table.loc[first, "rank"].to_numpy(), results.n_candidates)
+    save_figure(axes, out / "ranks.png")
+    axes = accuracy_by_subject(results.by_subject(), f"top{max(results.ks)}")
+    save_figure(axes, out / "subjects.png")
+    encoder = next(iter(models.values()))
+    attention = getattr(encoder, "attention", None)
+    if attention is None:
+        return
+    drawn: list[np.ndarray] = []
+    patients = test.metadata["patient"].drop_duplicates()
+    for subject, row in zip(patients, patients.index, strict=True):
+        positions = test[[row]].sensors.positions
+        known = positions[0].isfinite().all(dim=1).numpy()
+        if any(np.array_equal(positions.numpy(), one, equal_nan=True) for one in drawn) or known.sum() < 3:
+            continue
+        drawn.append(positions.numpy())
+        with evaluating(attention), torch.inference_mode():
+            weights = attention.weights(positions)[0].mean(dim=0).cpu().numpy()
+        save_figure(attention_map(weights[known], positions[0].numpy()[known]), out / f"attention_{subject}.png")
