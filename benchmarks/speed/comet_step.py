@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import measure_side, peak, resident
 
 
 def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,17 +27,6 @@ def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.n
     n = args.batch * (args.steps + args.warmup)
     trial = np.arange(n) // 4
     return rng.normal(size=(n, args.channels, args.times)).astype("float32"), trial, trial // 4
-
-
-def resident() -> float:
-    """Return the memory held now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
-def peak() -> float:
-    """Return the most memory ever held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run_ours(args: argparse.Namespace) -> dict[str, float]:
@@ -147,18 +133,13 @@ def main() -> None:
         print(json.dumps(side[args.side](args)))
         return
 
-    def measure(name: str, **environment: str) -> dict[str, float]:
-        command = [sys.executable, *sys.argv, "--side", name]
-        result = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment})
-        return json.loads(result.stdout.splitlines()[-1])
-
     returning = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
     names = ["ours", "reference"] if args.reference else ["ours"]
     rounds = []
     for _ in range(args.rounds):
-        rounds.append({name: measure(name) for name in names})
+        rounds.append({name: measure_side(name) for name in names})
         for name in names:
-            rounds[-1][name]["live"] = measure(name, **returning)["memory"]
+            rounds[-1][name]["live"] = measure_side(name, **returning)["memory"]
     print(
         f"COMET step, CPU fp32, B={args.batch} C={args.channels} T={args.times} depth={args.depth}, torch "
         f"{torch.__version__}, {args.threads} threads; median of {args.rounds} rounds of {args.steps} steps"
@@ -171,7 +152,7 @@ def main() -> None:
         for key in keys:
             ratios = sorted(r["reference"][key] / r["ours"][key] for r in rounds)
             print(f"ratio of {key}: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-        print(f"largest relative difference of a loss: {measure('losses')['difference']:.1e}")
+        print(f"largest relative difference of a loss: {measure_side('losses')['difference']:.1e}")
 
 
 if __name__ == "__main__":
