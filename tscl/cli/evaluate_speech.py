@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,16 +108,17 @@ def evaluate_speech(
         allow_seen: Judge another study also on speech that the run was trained on.
     """
     opened = open_speech_run(run, root, speech)
-    test = _test_side(opened, allow_seen)
+    test, seen = _test_side(opened, allow_seen)
     models: dict[str, Any] = {THIS: opened.encoder}
     if baselines and opened.split is not None:
         models[LINEAR] = BackwardModel().fit(opened.split.train, opened.split.val)
-    judge(opened.folder, models, test, opened.manifest["subjects"], ks, accelerator)
+    judge(opened.folder, models, test, opened.manifest["subjects"], ks, accelerator, seen)
 
 
-def _test_side(opened: SpeechRun, allow_seen: bool) -> SpeechWindows:
+def _test_side(opened: SpeechRun, allow_seen: bool) -> tuple[SpeechWindows, list[str]]:
+    """Return the windows to judge by, and which of their sequences the run was trained or chosen on."""
     if opened.split is not None:
-        return opened.split.test
+        return opened.split.test, []
     seen = {one for side in ("train", "val") for one in opened.manifest[side]["ids"]}
     sequences = opened.windows.metadata["sequence"]
     shared = sorted(set(sequences) & seen)
@@ -126,7 +128,7 @@ def _test_side(opened: SpeechRun, allow_seen: bool) -> SpeechWindows:
             f"{name_some(shared)}. "
             "Evaluate on other speech, or allow seen speech with --allow_seen true and say so with the result."
         )
-    return opened.windows
+    return opened.windows, shared
 
 
 def judge(
@@ -136,8 +138,12 @@ def judge(
     subjects: list[str],
     ks: list[int] | None = None,
     accelerator: str = "auto",
+    seen: Sequence[str] = (),
 ) -> RetrievalResults:
-    """Evaluate models on the test windows, write tables and figures into the run's folder, and print the table."""
+    """Evaluate models on the test windows, write tables and figures into the run's folder, and print the table.
+
+    ``seen`` are the sequences of the test windows that were heard in training, which the results then say.
+    """
     listed = list(dict.fromkeys([*subjects, *test.metadata["patient"].unique()]))
     tested = set(test.metadata["patient"])
     if not tested & set(subjects):
@@ -156,7 +162,11 @@ def judge(
     out = folder / RESULTS
     results.to_csv(out / "queries.csv")
     _draw(results, models, test, out)
-    statement = f"Tested on speech that was never heard in training. {results.statement()}"
+    heard = "Tested on speech that was never heard in training."
+    if seen:
+        n_sequences = test.metadata["sequence"].nunique()
+        heard = f"Heard in training: {len(seen)} of {n_sequences} sequences of the test speech, {name_some(seen)}."
+    statement = f"{heard} {results.statement()}"
     table = results.to_markdown(statement=False)
     by_subject = _by_subject(results)
     append_results(folder, statement, f"{table}\n\n{by_subject}")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tscl.encoders.base import Encoder
 from tscl.encoders.spatial import SpatialAttention, SubjectLayer
+from tscl.errors import ConfigError
 from tscl.types import Sensors
 
 
@@ -68,6 +69,11 @@ class BrainConv(Encoder):
     subject_layer : bool
         Give each subject a layer.
 
+    Raises
+    ------
+    ConfigError
+        When ``kernel_size`` is even.
+
     Notes
     -----
     A sensor that is NaN throughout a window is left out of the attention; other missing values become 0. Windows
@@ -99,7 +105,7 @@ class BrainConv(Encoder):
     ) -> None:
         super().__init__(dim)
         if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {kernel_size}: use an odd number, so that the length stays the same.")
+            raise ConfigError(f"kernel_size is {kernel_size}: use an odd number, so that the length stays the same.")
         self._config = {
             "in_channels": in_channels,
             "dim": dim,
@@ -136,11 +142,11 @@ class BrainConv(Encoder):
 
         Raises
         ------
-        ValueError
+        ConfigError
             When the encoder has no subject layer.
         """
         if self.subjects is None:
-            raise ValueError("the encoder has no subject layer: there is nothing to calibrate to a new subject.")
+            raise ConfigError("the encoder has no subject layer: there is nothing to calibrate to a new subject.")
         return self.subjects.add_subject()
 
     def features(self, x: Tensor, mask: Tensor | None = None, sensors: Sensors | None = None) -> Tensor:
@@ -149,7 +155,7 @@ class BrainConv(Encoder):
         x = x.masked_fill(missing, 0.0)
         if self.attention is not None:
             if sensors is None:
-                raise ValueError("the spatial attention needs sensor positions: pass sensors, or use attention=False.")
+                raise ConfigError("the spatial attention needs sensor positions: pass sensors, or use attention=False.")
             x = self.attention(x, sensors.positions, ~missing.all(dim=2))
         x = self.stem(x)
         if mask is not None:

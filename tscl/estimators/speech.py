@@ -16,7 +16,7 @@ from torch import nn
 
 from tscl.data import WindowDataset
 from tscl.data.files import atomic_folder
-from tscl.data.speech.arrays import UNKNOWN, PairedWindows, paired_windows, same_rows
+from tscl.data.speech.arrays import PairedWindows, paired_windows, same_rows, same_sensors
 from tscl.encoders import BrainConv, load_encoder, save_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.base import quiet_training
@@ -202,7 +202,7 @@ class SpeechDecoder(BaseEstimator):
             )
             trainer.fit(learner, datamodule=module)
         self.encoder_ = learner.embedder.cpu().eval().requires_grad_(True)
-        self.log_scale_ = None if loss.log_scale is None else float(loss.log_scale)
+        self.log_scale_ = None if loss.log_scale is None else loss.log_scale.item()
         self.history_ = history.frame()
         self.subjects_ = list(train.subjects)
         self.n_channels_in_, self.n_features_out_ = first.x.shape[1], first.paired["speech"].shape[1]
@@ -232,7 +232,7 @@ class SpeechDecoder(BaseEstimator):
             return (X.train, X.val) if isinstance(X, SpeechSplit) else (X, None)
         if speech is None:
             raise DataError("speech is missing: pass the features of what was heard, (windows, features, times).")
-        data = paired_windows(as_signals(X), speech, subject, positions)
+        data = paired_windows(as_signals(same_sensors(X)), speech, subject, positions)
         if sequence is None or self.validation == 0:
             return data, None
         sequence = np.asarray(sequence)
@@ -270,8 +270,8 @@ class SpeechDecoder(BaseEstimator):
                     "X numbers its subjects otherwise than in fit: make it with subjects=decoder.subjects_."
                 )
             return X
-        signals = as_signals(X)
-        if signals.shape[1] > self.n_channels_in_:
+        signals = as_signals(same_sensors(X))
+        if getattr(self.encoder_, "attention", None) is None and signals.shape[1] != self.n_channels_in_:
             raise DataError(f"X has {signals.shape[1]} channels, the decoder was fitted on {self.n_channels_in_}.")
         if positions is None:
             positions = self._known_positions(signals, subject)
@@ -281,7 +281,9 @@ class SpeechDecoder(BaseEstimator):
         layouts = list(self.positions_.values())
         if all(np.array_equal(one, layouts[0], equal_nan=True) for one in layouts):
             return layouts[0][: signals.shape[1]]
-        wanted = [UNKNOWN] if subject is None else np.unique(np.asarray(subject).astype(str)).tolist()
+        if subject is None:
+            raise DataError("the subjects of fit have different sensors: pass subject or positions.")
+        wanted = np.unique(np.asarray(subject).astype(str)).tolist()
         unknown = [one for one in wanted if one not in self.positions_]
         if unknown:
             raise DataError(f"the sensors of the subjects {unknown} are not known from fit: pass positions.")
@@ -367,19 +369,25 @@ class SpeechDecoder(BaseEstimator):
         ------
         ConfigError
             When the subject is known already, or the encoder has no subject layer.
+        DataError
+            When shapes do not fit each other or those of ``fit``, or positions are missing.
         """
         check_is_fitted(self, "encoder_")
         if subject in self.subjects_:
             raise ConfigError(f"the subject {subject!r} was fitted already: adapt to a new one.")
         if not hasattr(self.encoder_, "add_subject"):
             raise ConfigError(f"{type(self.encoder_).__name__} has no subject layer: there is nothing to calibrate.")
-        signals = as_signals(X)
+        signals = as_signals(same_sensors(X))
         if positions is None:
-            positions = self._known_positions(signals, None)
+            positions = self._known_positions(signals, [subject])
         encoder = copy.deepcopy(self.encoder_)
         encoder.add_subject()
         subjects = [*self.subjects_, subject]
         data = paired_windows(signals, speech, np.full(len(signals), subject), positions, subjects=subjects)
+        if data.speech is None or data.speech.shape[1] != self.n_features_out_:
+            raise DataError(
+                f"speech has shape {np.shape(speech)}: expected (windows, {self.n_features_out_}, times), as in fit."
+            )
         _calibrate(encoder, data, self.log_scale_, steps, lr, self.batch_size, self.random_state)
         self.encoder_ = encoder.eval()
         self.subjects_, self.positions_ = subjects, {**self.positions_, **_one_layout_each(data)}

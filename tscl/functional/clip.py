@@ -85,8 +85,7 @@ def clip_loss(
         When shapes do not fit.
     """
     logits = match_logits(z, speech if negatives is None else torch.cat([speech, negatives]))
-    if len(speech) != len(z):
-        raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
+    _check_pairs(z, speech, ids)
     if log_scale is not None:
         length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
         logits = logits / length * log_scale.exp()
@@ -121,8 +120,7 @@ def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, i
     ValueError
         When shapes do not fit.
     """
-    if len(speech) != len(z):
-        raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
+    _check_pairs(z, speech, ids)
     length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
     logits = match_logits(z, speech) / length * log_scale.exp() + bias
     same = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -130,6 +128,13 @@ def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, i
     if ids is not None:
         terms = terms.masked_fill(_copies(ids), 0.0)
     return terms.sum() / len(z)
+
+
+def _check_pairs(z: Tensor, speech: Tensor, ids: Tensor | None) -> None:
+    if len(speech) != len(z):
+        raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
+    if ids is not None and ids.shape != (len(z),):
+        raise ValueError(f"expected one id a window, shape ({len(z)},), got {tuple(ids.shape)}.")
 
 
 def _copies(ids: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class CrossModalLearner(L.LightningModule):
             raise ConfigError("no modality is paired with the signals: name at least one.")
         self._factory = None if isinstance(encoder, nn.Module) else encoder
         self.encoder: nn.Module | None = encoder.train() if isinstance(encoder, nn.Module) else None
-        self.best: nn.Module | None = None
+        self.best = None if self.encoder is None else _frozen_copy(self.encoder)
         self.register_buffer("best_loss", torch.tensor(torch.inf))
         self.loss = ClipLoss() if loss is None else loss
         self.paired = nn.ModuleDict(paired)
@@ -81,9 +81,8 @@ class CrossModalLearner(L.LightningModule):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)
                 self.encoder = self._factory(n_channels, n_features, n_subjects).train()
+            self.best = _frozen_copy(self.encoder)
         assert self.encoder is not None
-        if self.best is None:
-            self.best = copy.deepcopy(self.encoder).requires_grad_(False)
         return self.encoder
 
     def configure_model(self) -> None:
@@ -145,6 +144,8 @@ class CrossModalLearner(L.LightningModule):
 
     def on_validation_end(self) -> None:
         """Keep the weights when they are the best so far."""
+        if self.trainer.sanity_checking:
+            return
         loss = self.trainer.callback_metrics["val/loss"]
         if loss < self.best_loss:
             assert self.best is not None
@@ -156,3 +157,7 @@ class CrossModalLearner(L.LightningModule):
         """Return Adam with decoupled weight decay over encoders and loss."""
         parameters = [p for name, p in self.named_parameters() if not name.startswith("best.") and p.requires_grad]
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+
+
+def _frozen_copy(encoder: nn.Module) -> nn.Module:
+    return copy.deepcopy(encoder).requires_grad_(False)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tscl.errors import ConfigError
 from tscl.functional import clip_loss, siglip_loss
 
 
@@ -24,14 +25,14 @@ class ClipLoss(nn.Module):
 
     Raises
     ------
-    ValueError
+    ConfigError
         When the temperature is not positive.
     """
 
     def __init__(self, temperature: float | None = None, symmetric: bool = False) -> None:
         super().__init__()
         if temperature is not None and temperature <= 0:
-            raise ValueError(f"the temperature is {temperature}: it must be positive, or None.")
+            raise ConfigError(f"the temperature is {temperature}: it must be positive, or None.")
         self.symmetric = symmetric
         start = None if temperature is None else torch.tensor(-math.log(temperature))
         self.log_scale = None if start is None else nn.Parameter(start)
@@ -54,10 +55,17 @@ class SigLipLoss(nn.Module):
         Where the learned temperature starts.
     bias : float
         Where the learned bias starts; strongly negative, since nearly all pairs are negatives.
+
+    Raises
+    ------
+    ConfigError
+        When the temperature is not positive.
     """
 
     def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
+        if temperature <= 0:
+            raise ConfigError(f"the temperature is {temperature}: it must be positive.")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.bias = nn.Parameter(torch.tensor(bias))
 
@@ -70,5 +78,13 @@ class RegressionLoss(nn.Module):
     """Mean squared error of the predicted features: what the contrast is compared with in Defossez et al. 2023."""
 
     def forward(self, z: Tensor, speech: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Score predicted and true features, both of shape (B, F, T)."""
+        """Score predicted and true features, both of shape (B, F, T).
+
+        Raises
+        ------
+        ValueError
+            When the shapes differ.
+        """
+        if z.shape != speech.shape:
+            raise ValueError(f"predicted features {tuple(z.shape)} and true ones {tuple(speech.shape)} must be alike.")
         return F.mse_loss(z.float(), speech.float())

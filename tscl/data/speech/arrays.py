@@ -107,6 +107,11 @@ def paired_windows(
         speech = np.ascontiguousarray(speech, dtype=np.float32)
         if speech.ndim != 3 or len(speech) != n:
             raise DataError(f"speech has shape {speech.shape} for {n} windows: expected (windows, features, times).")
+        if speech.shape[2] != signals.shape[2]:
+            raise DataError(
+                f"speech has {speech.shape[2]} times and the windows {signals.shape[2]}: bring both to one sampling "
+                "rate and length."
+            )
         if not np.isfinite(speech).all():
             raise DataError("speech holds infinite or missing values: leave these windows out.")
         segment = same_rows(speech)
@@ -139,6 +144,7 @@ def _places(positions: Any, names: np.ndarray, n: int, c: int) -> np.ndarray:
         )
     places = np.asarray(positions, dtype=np.float32)
     if places.ndim == 3 and len(places) == n and places.shape[1] == c and places.shape[2] == 2:
+        _check_square(places)
         return places
     if places.ndim == 2 and len(places) == c:
         result[:] = _flat(places)
@@ -156,6 +162,28 @@ def _flat(places: Any) -> np.ndarray:
     known = np.isfinite(places).all(axis=1)
     if not known.any():
         raise DataError("not one sensor position is known: give at least one, or use an encoder without attention.")
+    if places.shape[1] == 2:
+        _check_square(places)
     flat = np.full((len(places), 2), np.nan, dtype=np.float32)
     flat[known] = places[known] if places.shape[1] == 2 else flatten(places[known])
     return flat
+
+
+def _check_square(places: np.ndarray) -> None:
+    known = places[np.isfinite(places)]
+    if known.size and not 0 <= known.min() <= known.max() <= 1:
+        raise DataError(
+            f"two-dimensional positions go from {known.min():g} to {known.max():g}: scale them to the unit square, or "
+            "give three-dimensional ones in metres."
+        )
+
+
+def same_sensors(X: Any) -> Any:
+    """Bring a list of windows (C_i, T) with different numbers of sensors to the largest, with rows of NaN at the end.
+
+    Anything else is returned as it is.
+    """
+    if not isinstance(X, (list, tuple)) or {np.ndim(one) for one in X} != {2}:
+        return X
+    most = max(len(one) for one in X)
+    return [np.pad(np.asarray(one, np.float32), ((0, most - len(one)), (0, 0)), constant_values=np.nan) for one in X]

@@ -131,6 +131,7 @@ class SpeechDataModule(L.LightningDataModule):
             When one of them cannot be used.
         """
         if not hasattr(self, "windows"):
+            self.representation.check()
             self.data = load_speech(
                 self.study,
                 self.root,

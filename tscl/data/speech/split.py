@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,25 @@ SIDES = ("train", "val", "test")
 
 @dataclass
 class SpeechSplit(Split):
-    """Windows of speech whose sides share no sequence and no stretch of a sound, for any subject."""
+    """Windows of speech whose sides share no sequence and no stretch of a sound, for any subject.
+
+    Attributes
+    ----------
+    train, val, test : SpeechWindows
+        The sides; ``val`` is None without one.
+    by : str
+        ``"sequence"``.
+    seed : int or None
+        Seed of the draw of blocks.
+    ids : dict of str to list of str
+        Sequences of every side, with those of which no window is left.
+    """
 
     train: SpeechWindows
     val: SpeechWindows | None
     test: SpeechWindows
     by: str = "sequence"
+    ids: Mapping[str, list[str]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise LeakageError when two sides share a sequence, or overlapping windows of a sound or a recording."""
@@ -58,7 +71,7 @@ class SpeechSplit(Split):
         for name in SIDES:
             side = self.sides.get(name)
             said[name] = {
-                "ids": [] if side is None else sorted(side.metadata["sequence"].unique()),
+                "ids": sorted(self.ids.get(name, [])),
                 "windows": 0 if side is None else len(side),
                 "segments": 0 if side is None else int(side.metadata["segment"].nunique()),
                 "classes": {},
@@ -184,7 +197,8 @@ def _sides(
         log.info("%d windows reach from speech of one side into that of another and are left out.", crossing)
     mean, scale = _statistics(chosen["train"])
     sides = {name: side.standardised(mean, scale) for name, side in chosen.items()}
-    split = SpeechSplit(sides["train"], sides["val"] if len(sides["val"]) else None, sides["test"], "sequence", seed)
+    val = sides["val"] if len(sides["val"]) else None
+    split = SpeechSplit(sides["train"], val, sides["test"], seed=seed, ids=ids)
     split.check()
     return split
 

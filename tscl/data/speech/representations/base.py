@@ -37,6 +37,9 @@ class SpeechRepresentation(ABC):
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if not key.startswith("_")}
 
+    def check(self) -> None:
+        """Raise an error that says what is missing, before any work; nothing is by default."""
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Model files that the features depend on; their content is part of the key of cached features."""

@@ -68,20 +68,31 @@ class Wav2Vec2(SpeechRepresentation):
             raise ConfigError("layers is empty: name at least one, such as [-4, -3, -2, -1].")
         if chunk <= 0 or context < 0.1:
             raise ConfigError(f"chunk={chunk} s must be positive and context={context} s at least 0.1.")
-        check_folder(folder)
-        self.folder, self.layers, self.device = str(folder), [int(layer) for layer in layers], device
+        self.folder = None if folder is None else str(folder)
+        self.layers, self.device = [int(layer) for layer in layers], device
         self.chunk, self.context = float(chunk), float(context)
-        self.sound_sfreq = float(self._preprocessing.get("sampling_rate", 16_000))
+
+    def check(self) -> None:
+        """Raise DataNotFoundError or DataError when the folder or its weights are missing, or they are a pickle."""
+        check_folder(self.folder)
+        _ = self._preprocessing
+
+    @property
+    def sound_sfreq(self) -> float:  # type: ignore[override]
+        """Sampling rate that the model listens at, Hz."""
+        return float(self._preprocessing.get("sampling_rate", 16_000))
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The configuration and the weights."""
-        folder = Path(self.folder)
+        self.check()
+        folder = Path(str(self.folder))
         return (folder / "config.json", folder / "preprocessor_config.json", *sorted(folder.glob("model*.safetensors")))
 
     @functools.cached_property
     def _preprocessing(self) -> dict[str, Any]:
-        path = Path(self.folder) / "preprocessor_config.json"
+        check_folder(self.folder)
+        path = Path(str(self.folder)) / "preprocessor_config.json"
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
@@ -89,7 +100,8 @@ class Wav2Vec2(SpeechRepresentation):
 
     @functools.cached_property
     def _model(self) -> Any:
-        model = load_model(self.folder)
+        self.check()
+        model = load_model(str(self.folder))
         n = model.config.num_hidden_layers + 1
         wrong = [layer for layer in self.layers if not -n <= layer < n]
         if wrong:
