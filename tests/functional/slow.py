@@ -75,3 +75,33 @@ def group(z1, z2, ids, temperature):
 def nt_xent(h1, h2, temperature):
     z1, z2 = (h / h.norm(dim=1, keepdim=True) / temperature**0.5 for h in (h1, h2))
     return observation(z1.T[None], z2.T[None])
+
+
+def clip(z, speech, negatives=None, ids=None, log_scale=None, symmetric=False):
+    windows = [window.flatten() for window in z]
+    if log_scale is not None:
+        windows = [window / window.norm() * log_scale.exp() for window in windows]
+    own, more = (
+        [y.flatten() / y.flatten().norm() for y in given] for given in (speech, [] if negatives is None else negatives)
+    )
+
+    def rivals(i, among):
+        return [one for j, one in enumerate(among) if j == i or ids is None or ids[j] != ids[i]]
+
+    loss = torch.stack([cross_entropy(a, own[i], rivals(i, own) + more) for i, a in enumerate(windows)]).mean()
+    if not symmetric:
+        return loss
+    back = torch.stack([cross_entropy(y, windows[i], rivals(i, windows)) for i, y in enumerate(own)]).mean()
+    return (loss + back) / 2
+
+
+def siglip(z, speech, log_scale, bias, ids=None):
+    total = z.sum() * 0
+    for i, window in enumerate(z):
+        for j, stretch in enumerate(speech):
+            if i != j and ids is not None and ids[i] == ids[j]:
+                continue
+            cosine = (window * stretch).sum() / (window.norm() * stretch.norm())
+            judged = torch.sigmoid((1 if i == j else -1) * (cosine * log_scale.exp() + bias))
+            total = total - judged.log()
+    return total / len(z)

@@ -59,11 +59,14 @@ def test_every_public_head_and_loss_has_a_row_here():
     assert set(tscl.heads.__all__) == tested
     assert issubclass(ProjectionHead, Head)
     assert set(losses.__all__) == {
+        "ClipLoss",
         "GlobalInfoNCE",
         "GroupLoss",
         "HierarchicalLoss",
         "LocalInfoNCE",
         "NTXentLoss",
         "ObservationLoss",
+        "RegressionLoss",
         "SampleLoss",
+        "SigLipLoss",
     }
