@@ -6,8 +6,8 @@ DIR holds WAV files of speech with transcripts; ``--models`` names a folder with
 ``embedding_model.onnx`` (openWakeWord), for the pretrained speech features. The settings are those of
 ``configs/brain_speech/simulated.yaml``, the ones that ``tscl fit`` uses. A seed draws the subjects and their noise, the
 weights and the order; the split of the speech is the same for all. What a run measured is kept in ``--work``, so an
-interrupted benchmark goes on. Printed and written to ``docs/results/brain_speech.md``: mean ± standard deviation over
-seeds, and a 95 % bootstrap interval over subjects.
+interrupted benchmark goes on. Printed and written to ``docs/results/brain_speech.md``, with the README's table: mean ±
+standard deviation over seeds, and a 95 % bootstrap interval over subjects.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pretrain import pretrain
 import tscl
 from tscl.cli.fit import build
 from tscl.evaluation import BackwardModel, RetrievalResults, evaluate_retrieval
+from tscl.plotting import accuracy_by_subject, save_figure
 
 HERE = Path(__file__).resolve().parents[2]
 CONFIG = HERE / "configs" / "brain_speech" / "simulated.yaml"
@@ -42,6 +43,8 @@ VARIANTS: dict[str, list[str]] = {
     PRETRAINED: [],
     LINEAR: [],
 }
+MARKS = "<!-- brain speech -->", "<!-- /brain speech -->"
+SHORT = ("top1", "top10", "median_relative_rank")
 METRICS = ("top1", "top5", "top10", "median_relative_rank", "word_top1", "word_top10")
 
 
@@ -96,7 +99,6 @@ def main() -> None:
     parser.add_argument("--cache", default="runs/cache")
     parser.add_argument("--n_jobs", type=int, default=2)
     args = parser.parse_args()
-    began = time.perf_counter()
     variants = [name for name in VARIANTS if name != PRETRAINED or args.models]
     jobs = [(variant, snr, seed) for seed in args.seeds for snr in args.snrs for variant in variants]
     for snr in args.snrs:  # what the variants share is simulated once
@@ -105,32 +107,41 @@ def main() -> None:
             options += ["--data.init_args.study.init_args.snr", str(snr), "--data.init_args.cache", args.cache]
             build([*options, "--data.init_args.study.init_args.seed", str(seed)], run=False).datamodule.load()
     done = Parallel(n_jobs=args.n_jobs, verbose=10)(delayed(run)(*job, args) for job in jobs)
-    lines = ["# Brain-to-speech, simulated", ""]
     described = (Path(args.work) / f"full_model_{args.snrs[0]:g}_{args.seeds[0]}" / "seconds.txt").read_text()
-    lines += [
-        f"{described.splitlines()[1]}; settings `configs/brain_speech/simulated.yaml`; seeds {args.seeds}; "
-        f"{(time.perf_counter() - began) / 60:.0f} minutes; tscl {tscl.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}.",
+    lines = [
+        "# Brain-to-speech, simulated",
+        "",
+        f"{described.splitlines()[1]}; settings `configs/brain_speech/simulated.yaml`; seeds {args.seeds}; tscl "
+        f"{tscl.__version__}, torch {torch.__version__}, Python {platform.python_version()}.",
         "",
         "A seed draws subjects, noise, weights and order; the split of the speech is the same for all. Mean ± standard "
         "deviation over seeds [95 % bootstrap interval over subjects].",
         "",
     ]
+    short = ["| response over noise | model | " + " | ".join(SHORT) + " |", "|---" * (2 + len(SHORT)) + "|"]
     for snr in args.snrs:
         parts = [results for (_, at, _), results in zip(jobs, done, strict=True) if at == snr]
         results = RetrievalResults.side_by_side(parts)
         lines += [f"## {snr:g} dB", "", results.to_markdown(metrics=METRICS), ""]
+        rows = results.to_markdown(metrics=SHORT, statement=False).splitlines()[2:]
+        short += [f"| {snr:g} dB {row}" for row in rows]
         subjects = results.by_subject()
-        best = subjects[subjects["model"].isin(["full model", LINEAR])].pivot(
-            index="subject", columns="model", values="top10"
-        )
-        lines += ["Top-10 accuracy by subject (odd: 102 magnetometers, even: 32 electrodes), mean over seeds:", ""]
-        lines += ["| subject | " + " | ".join(best.columns) + " |", "|---" * (1 + len(best.columns)) + "|"]
-        lines += [f"| {name} | " + " | ".join(f"{value:.3f}" for value in row) + " |" for name, row in best.iterrows()]
-        lines.append("")
-    text = "\n".join(lines)
-    (HERE / "docs" / "results" / "brain_speech.md").write_text(text)
-    print(text)
+        shown = subjects[subjects["model"].isin(["full model", LINEAR, "chance"])]
+        figure = f"brain_speech_subjects_{abs(snr):g}.png"
+        save_figure(accuracy_by_subject(shown, "top10"), HERE / "docs" / "figures" / figure)
+        lines += [
+            "Odd subjects have 102 magnetometers, even ones 32 electrodes; mean over seeds:",
+            "",
+            f"![Top-10 accuracy by subject](../figures/{figure})",
+            "",
+        ]
+    lines.append(results.statement())
+    (HERE / "docs" / "results" / "brain_speech.md").write_text("\n".join(lines) + "\n")
+    readme = HERE / "README.md"
+    before, rest = readme.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    readme.write_text("\n".join([before + MARKS[0], "", *short, "", MARKS[1] + after]))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tscl.data import SERIES, find_series
-from tscl.data.datasets import STUDIES, Study
+from tscl.data.datasets import STUDIES, SimulatedSpeech, Study
 from tscl.data.datasets.folder import OpenStudy
 from tscl.data.datasets.simulation import SimulatedStudy
 from tscl.errors import DataNotFoundError
@@ -39,7 +39,7 @@ def list_datasets(root: Path | None = None) -> None:
 
 
 def _found(kind: type[Study], root: Path | None) -> str:
-    if issubclass(kind, SimulatedStudy):
+    if issubclass(kind, (SimulatedStudy, SimulatedSpeech)):
         return "simulated, no files needed"
     if issubclass(kind, OpenStudy):
         return "wherever you point it to"

@@ -125,8 +125,8 @@ def _test_side(opened: SpeechRun, allow_seen: bool) -> tuple[SpeechWindows, list
     if shared and not allow_seen:
         raise LeakageError(
             f"the run was trained on {len(shared)} of these {sequences.nunique()} sequences of speech: "
-            f"{name_some(shared)}. "
-            "Evaluate on other speech, or allow seen speech with --allow_seen true and say so with the result."
+            f"{name_some(shared)}. Evaluate on other speech, or allow seen speech with --allow_seen true and say so "
+            "with the result."
         )
     return opened.windows, shared
 

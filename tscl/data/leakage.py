@@ -179,8 +179,7 @@ def check_stimuli(train: pd.DataFrame, test: pd.DataFrame, seconds: float) -> No
     if len(twice):
         raise LeakageError(
             f"{len(twice)} sequences of speech stand on both sides: {name_some(twice)}. Split by sequence, the same "
-            "for all "
-            "subjects."
+            "for all subjects."
         )
     sides = [table[["sound", "sound_onset"]].drop_duplicates().assign(side=i) for i, table in enumerate((train, test))]
     both = pd.concat(sides, ignore_index=True).sort_values(["sound", "sound_onset"], kind="stable", ignore_index=True)
@@ -194,6 +193,5 @@ def check_stimuli(train: pd.DataFrame, test: pd.DataFrame, seconds: float) -> No
         sounds = first.loc[overlap, "sound"].unique()
         raise LeakageError(
             f"windows of {len(sounds)} sounds overlap across the sides: {name_some(sounds)}. Leave out the windows "
-            "that "
-            "reach into a stretch of the other side."
+            "that reach into a stretch of the other side."
         )

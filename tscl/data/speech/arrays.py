@@ -161,7 +161,7 @@ def _flat(places: Any) -> np.ndarray:
         raise DataError(f"positions have shape {places.shape}: expected (sensors, 2) or (sensors, 3).")
     known = np.isfinite(places).all(axis=1)
     if not known.any():
-        raise DataError("not one sensor position is known: give at least one, or use an encoder without attention.")
+        raise DataError("not one sensor position is known: give at least one.")
     if places.shape[1] == 2:
         _check_square(places)
     flat = np.full((len(places), 2), np.nan, dtype=np.float32)

@@ -130,10 +130,10 @@ class SpeechCorpus:
 
     def __repr__(self) -> str:
         minutes = sum(one.data.shape[1] for one in self.recordings) / self.sfreq / 60
+        heard = sum(self.seconds.values()) / 60
         return (
-            f"SpeechCorpus({len(self.subjects)} subjects, {len(self.recordings)} recordings of {minutes:.1f} min in "
-            "all at "
-            f"{self.sfreq:g} Hz, {len(self.sounds)} sounds of {sum(self.seconds.values()) / 60:.1f} min in all)"
+            f"SpeechCorpus({len(self.subjects)} subjects, {len(self.recordings)} recordings of {minutes:.1f} min in all "
+            f"at {self.sfreq:g} Hz, {len(self.sounds)} sounds of {heard:.1f} min in all)"
         )
 
 
@@ -274,9 +274,8 @@ def _corpus(done: list[Prepared], skipped: Skipped) -> SpeechCorpus:
     if (late > SLACK).any():
         row = words.iloc[int(late.to_numpy().argmax())]
         raise DataError(
-            f"{row['sound']} lasts {seconds[row['sound']]:.2f} s, but {int((late > SLACK).sum())} words end behind "
-            "it, the "
-            f"last at {row['sound_onset'] + row['duration']:.2f} s: the file is cut off or the events belong to "
+            f"{row['sound']} lasts {seconds[row['sound']]:.2f} s, but {int((late > SLACK).sum())} words end behind it, "
+            f"the last at {row['sound_onset'] + row['duration']:.2f} s: the file is cut off, or the events belong to "
             "another one."
         )
     return SpeechCorpus([one for one, _ in done], words, seconds, skipped)

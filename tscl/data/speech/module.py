@@ -106,8 +106,7 @@ class SpeechDataModule(L.LightningDataModule):
         if seconds <= 0 or clip <= 0 or not 0 <= baseline <= seconds or batch_size < 1:
             raise ConfigError(
                 f"windows of {seconds:g} s with a baseline of {baseline:g} s, clipped at {clip:g}, {batch_size} a "
-                "batch: "
-                "lengths and sizes must be positive, and the baseline within the window."
+                "batch: lengths and sizes must be positive, and the baseline within the window."
             )
         if train_stride is not None and train_stride <= 0:
             raise ConfigError(f"train_stride is {train_stride:g} s: it must be positive.")

@@ -44,9 +44,8 @@ def flat_positions(channels: Channels, where: str = "") -> np.ndarray:
     known = np.isfinite(xyz).all(axis=1)
     if not known.any():
         raise DataError(
-            f"{where or 'the recording'} has no sensor positions: give it a montage of mne (such as standard_1005) "
-            "when it "
-            "is read, or switch the spatial attention off."
+            f"{where or 'the recording'} has no sensor positions: name a montage of mne that has its sensors, such as "
+            "montage='standard_1005'."
         )
     result = np.full((len(channels), 2), np.nan, dtype=np.float32)
     result[known] = flatten(xyz[known])

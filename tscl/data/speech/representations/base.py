@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tscl.errors import DataNotFoundError
+
 
 class SpeechRepresentation(ABC):
     """Features of a sound over time. A subclass writes :meth:`frames` and says which ``sound_sfreq`` it listens at.
@@ -38,7 +40,10 @@ class SpeechRepresentation(ABC):
         return {key: value for key, value in vars(self).items() if not key.startswith("_")}
 
     def check(self) -> None:
-        """Raise an error that says what is missing, before any work; nothing is by default."""
+        """Raise DataNotFoundError, before any work, when a model file is missing."""
+        missing = [path for path in self.files if not path.is_file()]
+        if missing:
+            raise DataNotFoundError(f"the model file {missing[0]} does not exist: name the file of the model.")
 
     @property
     def files(self) -> tuple[Path, ...]:
