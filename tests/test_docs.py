@@ -70,13 +70,15 @@ def test_the_options_of_every_command_in_the_pages_exist():
     from tscl.cli.demo import demo
     from tscl.cli.embed import embed_run
     from tscl.cli.embed_series import embed_steps
+    from tscl.cli.embed_speech import embed_speech
     from tscl.cli.evaluate import evaluate_run
     from tscl.cli.evaluate_anomalies import evaluate_anomalies
     from tscl.cli.evaluate_series import evaluate_series
+    from tscl.cli.evaluate_speech import evaluate_speech
 
     functions = {
-        "evaluate": (evaluate_run, evaluate_series, evaluate_anomalies),
-        "embed": (embed_run, embed_steps),
+        "evaluate": (evaluate_run, evaluate_series, evaluate_anomalies, evaluate_speech),
+        "embed": (embed_run, embed_steps, embed_speech),
         "datasets": (list_datasets,),
         "demo": (demo,),
     }
@@ -90,6 +92,12 @@ def test_the_options_of_every_command_in_the_pages_exist():
             assert any(set(options) <= set(inspect.signature(one).parameters) for one in functions[command])
 
 
+def base_of(overlay: Path) -> Path:
+    """The configuration that an overlay is laid over: the one that it names, or else any of COMET's."""
+    named = re.findall(r"configs/[\w/]+\.yaml", overlay.read_text())
+    return ROOT / (named[0] if named else "configs/comet/ad.yaml")
+
+
 def test_every_configuration_builds(tmp_path):
     code = (
         "import sys\nfrom tscl.cli.fit import build\n"
@@ -99,7 +107,7 @@ def test_every_configuration_builds(tmp_path):
     )
     overlays = [path for path in CONFIGS if path.parent.name == "base"]
     whole = [path for path in CONFIGS if path not in overlays]
-    paths = [*map(str, whole), *(f"{whole[0]}+{path}" for path in overlays)]
+    paths = [*map(str, whole), *(f"{base_of(path)}+{path}" for path in overlays)]
     done = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     built = [line.split() for line in done.stdout.splitlines()]

@@ -132,8 +132,8 @@ class SpeechCorpus:
         minutes = sum(one.data.shape[1] for one in self.recordings) / self.sfreq / 60
         heard = sum(self.seconds.values()) / 60
         return (
-            f"SpeechCorpus({len(self.subjects)} subjects, {len(self.recordings)} recordings of {minutes:.1f} min in all "
-            f"at {self.sfreq:g} Hz, {len(self.sounds)} sounds of {heard:.1f} min in all)"
+            f"SpeechCorpus({len(self.subjects)} subjects, {len(self.recordings)} recordings ({minutes:.1f} min) at "
+            f"{self.sfreq:g} Hz, {len(self.sounds)} sounds ({heard:.1f} min))"
         )
 
 
