@@ -57,12 +57,17 @@ def speech_options(models: Path) -> list[str]:
 
 
 def run(variant: str, snr: float, seed: int, args: argparse.Namespace) -> RetrievalResults:
-    """Train one variant, judge it, and keep what was measured."""
+    """Return what was measured of one variant, now or earlier."""
     kept = Path(args.work) / f"{variant.replace(' ', '_')}_{snr:g}_{seed}"
-    if (kept / "queries.csv").exists():
-        table, candidates = (pd.read_csv(kept / f"{name}.csv") for name in ("queries", "candidates"))
-        candidates["word"] = candidates["word"].astype(object).where(candidates["word"].notna(), None)
-        return RetrievalResults(table, candidates, tuple(sorted(table["subject"].unique())))
+    if not (kept / "queries.csv").exists():
+        measure(variant, snr, seed, args, kept)
+    table, candidates = (pd.read_csv(kept / f"{name}.csv") for name in ("queries", "candidates"))
+    candidates["word"] = candidates["word"].astype(object).where(candidates["word"].notna(), None)
+    return RetrievalResults(table, candidates, tuple(sorted(table["subject"].unique())))
+
+
+def measure(variant: str, snr: float, seed: int, args: argparse.Namespace, kept: Path) -> None:
+    """Train one variant, judge it, and write what was measured."""
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -86,7 +91,6 @@ def run(variant: str, snr: float, seed: int, args: argparse.Namespace) -> Retrie
     results.candidates.to_csv(kept / "candidates.csv", index=False)
     (kept / "seconds.txt").write_text(f"{time.perf_counter() - began:.0f}\n{module.data!r}\n")
     results.to_csv(kept / "queries.csv")
-    return results
 
 
 def main() -> None:
@@ -122,7 +126,7 @@ def main() -> None:
     for snr in args.snrs:
         parts = [results for (_, at, _), results in zip(jobs, done, strict=True) if at == snr]
         results = RetrievalResults.side_by_side(parts)
-        lines += [f"## {snr:g} dB", "", results.to_markdown(metrics=METRICS), ""]
+        lines += [f"## {snr:g} dB", "", results.to_markdown(metrics=METRICS, statement=False), ""]
         rows = results.to_markdown(metrics=SHORT, statement=False).splitlines()[2:]
         short += [f"| {snr:g} dB {row}" for row in rows]
         subjects = results.by_subject()

@@ -161,7 +161,7 @@ def load_speech(
     steps : sequence of Step, optional
         What is done to each recording; the steps of ``study.preprocessing()`` by default (Defossez et al. 2023).
     montage : str, optional
-        Montage of mne such as ``"standard_1005"``, for the positions of sensors by their names, instead of the files'
+        Montage of mne such as ``"easycap-M1"``, for the positions of sensors by their names, instead of the files'
         own.
     cache : path, optional
         Folder in which prepared recordings are kept, by content and parameters, and opened as memory maps.

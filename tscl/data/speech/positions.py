@@ -45,7 +45,7 @@ def flat_positions(channels: Channels, where: str = "") -> np.ndarray:
     if not known.any():
         raise DataError(
             f"{where or 'the recording'} has no sensor positions: name a montage of mne that has its sensors, such as "
-            "montage='standard_1005'."
+            "montage='easycap-M1'."
         )
     result = np.full((len(channels), 2), np.nan, dtype=np.float32)
     result[known] = flatten(xyz[known])

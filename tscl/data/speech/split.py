@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,12 +180,15 @@ def _sides(
     windows: SpeechWindows, ids: Mapping[str, list[str]], seed: int | None, needs_val: bool, train: SpeechWindows | None
 ) -> SpeechSplit:
     side_of = {sequence: name for name, sequences in ids.items() for sequence in sequences}
-    chosen = {}
+    chosen: dict[str, SpeechWindows] = {}
     crossing = 0
-    for name in SIDES:
+    for name in ("val", "test", "train"):
         source = train if train is not None and name == "train" else windows
         own = (source.metadata["sequence"].map(side_of) == name).to_numpy()
         apart = own & ~_straddles(source, side_of)
+        if name == "train" and train is not None:
+            # Between words, a window may begin within one that begins at a word unknown in its recording.
+            apart &= ~_touches(source, [chosen["val"], chosen["test"]])
         crossing += int(own.sum() - apart.sum())
         chosen[name] = source.select(apart)
         if not apart.any() and (needs_val or name != "val"):
@@ -248,6 +251,20 @@ def _foreign(
             other = np.concatenate([[0], np.cumsum((group["side"] != side).to_numpy())])
             mine = own[index] == side
             found[index[mine]] |= (other[high] > other[low])[mine]
+    return found
+
+
+def _touches(windows: SpeechWindows, others: Sequence[SpeechWindows]) -> np.ndarray:
+    """Tell which windows overlap one of ``others``, in their sound or in their recording, (n,) bool."""
+    found = np.zeros(len(windows), dtype=bool)
+    near = windows.duration - 1e-6
+    for where, when in (("sound", "sound_onset"), ("recording_number", "onset")):
+        rows = windows.metadata.groupby(where).indices
+        start = windows.metadata[when].to_numpy()
+        for key, onsets in pd.concat([other.metadata for other in others]).groupby(where)[when]:
+            index = rows.get(key, np.empty(0, dtype=int))
+            onset = np.sort(onsets)
+            found[index] |= np.searchsorted(onset, start[index] - near) < np.searchsorted(onset, start[index] + near)
     return found
 
 

@@ -17,7 +17,7 @@ from tscl.types import Batch
 
 log = logging.getLogger(__name__)
 
-ALPHAS = tuple(np.logspace(-2, 8, 11).tolist())
+ALPHAS = tuple(np.logspace(-2, 10, 13).tolist())
 
 
 class BackwardModel:
