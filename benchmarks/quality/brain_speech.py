@@ -122,13 +122,13 @@ def main() -> None:
         "deviation over seeds [95 % bootstrap interval over subjects].",
         "",
     ]
-    short = ["| response over noise | model | " + " | ".join(SHORT) + " |", "|---" * (2 + len(SHORT)) + "|"]
+    short: list[str] = []
     for snr in args.snrs:
         parts = [results for (_, at, _), results in zip(jobs, done, strict=True) if at == snr]
         results = RetrievalResults.side_by_side(parts)
         lines += [f"## {snr:g} dB", "", results.to_markdown(metrics=METRICS, statement=False), ""]
-        rows = results.to_markdown(metrics=SHORT, statement=False).splitlines()[2:]
-        short += [f"| {snr:g} dB {row}" for row in rows]
+        head, rule, *rows = results.to_markdown(metrics=SHORT, statement=False).splitlines()
+        short = [*(short or [f"| response over noise {head}", f"|---{rule}"]), *(f"| {snr:g} dB {row}" for row in rows)]
         subjects = results.by_subject()
         shown = subjects[subjects["model"].isin(["full model", LINEAR, "chance"])]
         figure = f"brain_speech_subjects_{abs(snr):g}.png"

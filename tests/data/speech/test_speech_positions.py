@@ -97,7 +97,7 @@ def test_a_montage_gives_positions_by_name():
 
 def test_the_nose_is_up_and_the_left_ear_left():
     names = ("Cz", "Fpz", "Oz", "T7", "T8", "F3", "F4")
-    channels = with_montage(Channels(names, ("eeg",) * 7, "uV", 1.0), "standard_1005")
+    channels = with_montage(Channels(names, ("eeg",) * 7, "uV", 1.0), "easycap-M1")
     flat = dict(zip(names, flat_positions(channels), strict=True))
     assert flat["Fpz"][1] == 1
     assert flat["Oz"][1] == 0
