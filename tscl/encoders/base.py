@@ -37,11 +37,15 @@ class Encoder(nn.Module):
     ----------
     causal : bool
         True where an output depends on its own and earlier steps only (False unless a subclass says so).
+    pooled : bool
+        True where it gives one embedding a window, (B, D, 1), and no time steps to compare (False unless a subclass
+        says so).
     receptive_field : int
         Number of steps, its own included, on which one output of a causal encoder depends.
     """
 
     causal = False
+    pooled = False
 
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
