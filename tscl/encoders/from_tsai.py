@@ -49,8 +49,8 @@ class TsaiEncoder(ForeignEncoder):
         Number C of input channels.
     arch : str
         InceptionTimePlus, ResNetPlus, XResNet1dPlus, XceptionTimePlus, TCN, OmniScaleCNN, LSTM_FCNPlus, TSTPlus,
-        PatchTST or TSiTPlus. All give an embedding per time step or per patch, (B, D, T'), except LSTM_FCNPlus, which is
-        pooled, (B, D, 1).
+        PatchTST or TSiTPlus. All give an embedding per time step or per patch, (B, D, T'), except LSTM_FCNPlus, which
+        is pooled, (B, D, 1).
     n_times : int or None
         Length T of the longest window, in steps; the last five of the list need it, the others take any length.
     dim : int or None
