@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tscl
-from tscl.augmenters import Identity, LatentMask, OverlappingCrops
+from tscl.augmenters import Identity, LatentMask
 from tscl.encoders import BraindecodeEncoder, TsaiEncoder, encode_pair, load_encoder, save_encoder
 from tscl.encoders.from_braindecode import INSTALL, MODELS
 from tscl.encoders.from_tsai import ARCHITECTURES
@@ -143,12 +143,23 @@ def test_without_dim_it_has_the_width_of_the_backbone(name, tmp_path):
         assert torch.equal(other(x), encoder(x))
 
 
-@pytest.mark.parametrize("name", ["ResNetPlus", "TSTPlus"])
-def test_crops_share_their_stretch(name):
+@pytest.mark.parametrize("name", ["ResNetPlus", "TSTPlus", "XResNet1dPlus", "LSTM_FCNPlus"])
+def test_two_crops_are_cut_to_the_stretch_they_share(name):
     encoder = make(name)
-    view = View(torch.randn(2, C, T))
-    first, second = encode_pair(encoder, *OverlappingCrops().pair(view, view))
-    assert first.shape == second.shape
+    x = torch.randn(2, C, T)
+    for start, stop in ((40, 360), (10, 383), (150, 301)):
+        pair = View(x[:, :, :stop], span=(start, stop)), View(x[:, :, start:], span=(0, stop - start))
+        first, second = encode_pair(encoder, *pair)
+        assert first.shape == second.shape
+        steps = (stop - start) * STEPS.get(name, T) / T
+        assert first.shape[2] == 1 if name in POOLED else abs(first.shape[2] - steps) <= (name in COARSE)
+
+
+def test_a_shared_stretch_below_one_step_of_the_encoder_is_refused():
+    x = torch.randn(2, C, T)
+    pair = View(x[:, :, :210], span=(200, 210)), View(x[:, :, 200:], span=(0, 10))
+    with pytest.raises(ConfigError, match="shorter than a step of the encoder's output"):
+        encode_pair(make("XResNet1dPlus"), *pair)
 
 
 @pytest.mark.parametrize("head", [ObservationHead, HierarchicalHead, LocalHead])
