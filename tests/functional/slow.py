@@ -27,15 +27,16 @@ def sample(z1, z2):
 
 
 def pool(z):
-    return torch.stack([z[:, :, 2 * i : 2 * i + 2].amax(2) for i in range(z.shape[2] // 2)], dim=2)
+    pairs = [z[:, :, 2 * i : 2 * i + 2].amax(2) for i in range(z.shape[2] // 2)]
+    return torch.stack(pairs, dim=2) if pairs else z[:, :, :0]
 
 
 def multiscale(loss, z1, z2):
-    terms = []
-    while z1.shape[2] > 1:
+    terms = [loss(z1, z2)]
+    while (z1 := pool(z1)).shape[2] > 1:
+        z2 = pool(z2)
         terms.append(loss(z1, z2))
-        z1, z2 = pool(z1), pool(z2)
-    return torch.stack(terms).mean() if terms else (z1 + z2).sum() * 0
+    return torch.stack(terms).mean()
 
 
 def hierarchical(z1, z2, alpha, temporal_unit):

@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "brain_conv": ["BrainConv"],
         "causal_conv": ["CausalConvEncoder"],
         "dilated_conv": ["DilatedConvEncoder"],
+        "from_braindecode": ["BraindecodeEncoder"],
+        "from_tsai": ["TsaiEncoder"],
         "reference": ["from_reference_state"],
         "spatial": ["SpatialAttention", "SubjectLayer"],
         "storage": ["load_encoder", "load_state", "save_encoder", "save_state"],

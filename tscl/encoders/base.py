@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tscl.errors import ConfigError
 from tscl.types import Sensors, View
 
 
@@ -37,11 +38,15 @@ class Encoder(nn.Module):
     ----------
     causal : bool
         True where an output depends on its own and earlier steps only (False unless a subclass says so).
+    pooled : bool
+        True where it gives one embedding a window, (B, D, 1), and no time steps to compare (False unless a subclass
+        says so).
     receptive_field : int
         Number of steps, its own included, on which one output of a causal encoder depends.
     """
 
     causal = False
+    pooled = False
 
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -95,17 +100,30 @@ def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors 
     Returns
     -------
     tuple of two Tensors, each of shape (B, D, T')
+        Of equal length, also where the steps of the encoder are coarser than those of the signals.
+
+    Raises
+    ------
+    ConfigError
+        When the views share less than one step of the encoder's output.
     """
     if first.x is second.x and first.mask is second.mask and isinstance(encoder, Encoder):
         features = encoder.features(first.x, first.mask, sensors)
         z1, z2 = encoder.output_dropout(features), encoder.output_dropout(features)
     else:
         z1, z2 = (encoder(view.x, view.mask, sensors) for view in (first, second))
-    return _shared(z1, first), _shared(z2, second)
+    z1, z2 = _shared(z1, first), _shared(z2, second)
+    n_steps = min(z1.shape[2], z2.shape[2])
+    if n_steps == 0:
+        raise ConfigError(
+            "the stretch that two views share is shorter than a step of the encoder's output: use longer windows, or "
+            "an encoder that embeds every step."
+        )
+    return z1[:, :, :n_steps], z2[:, :, :n_steps]
 
 
 def _shared(z: Tensor, view: View) -> Tensor:
-    if view.span is None:
+    if view.span is None or z.shape[2] == 1:
         return z
     ratio = z.shape[2] / view.x.shape[2]
     return z[:, :, round(view.span[0] * ratio) : round(view.span[1] * ratio)]

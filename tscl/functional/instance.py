@@ -21,7 +21,9 @@ def check_views(z1: Tensor, z2: Tensor) -> None:
 
 
 def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
-    """Average a loss over time scales: the series is max-pooled by 2 until one step is left."""
+    """Average a loss over time scales: the series is max-pooled by 2 until one step is left; one step is one scale."""
+    if z1.shape[2] == 1:
+        return loss(z1, z2)
     total, scales = connected_zero(z1, z2), 0
     while z1.shape[2] > 1:
         total = total + loss(z1, z2)
@@ -73,7 +75,8 @@ def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
     z1, z2 : Tensor, shape (B, D, T), floating
         Embeddings per time step of two views.
     multiscale : bool
-        Average over time scales, max-pooling by 2 until a single step is left.
+        Average over time scales, max-pooling by 2 until a single step is left; embeddings of a single step, as pooled
+        encoders give them, are contrasted as they are.
 
     Returns
     -------

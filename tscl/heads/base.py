@@ -16,7 +16,14 @@ class Head(nn.Module):
         Name of the view pair that it compares.
     weight : float
         Multiplies its loss in the learner's sum; 0 switches it off.
+
+    Attributes
+    ----------
+    per_step : bool
+        True where it compares time steps, which a pooled encoder does not have (False unless a subclass says so).
     """
+
+    per_step = False
 
     def __init__(self, level: str, view: str, weight: float) -> None:
         super().__init__()

@@ -46,6 +46,8 @@ class LocalHead(Head):
         Divides the cosine similarity.
     """
 
+    per_step = True
+
     def __init__(
         self, view: str = "learned", weight: float = 0.3, segments: int = 16, temperature: float = 1.0
     ) -> None:

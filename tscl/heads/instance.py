@@ -21,6 +21,8 @@ class ObservationHead(Head):
         Average over time scales.
     """
 
+    per_step = True
+
     def __init__(self, view: str = "masked", weight: float = 0.25, multiscale: bool = True) -> None:
         super().__init__("observation", view, weight)
         self.loss = ObservationLoss(multiscale)
@@ -66,6 +68,8 @@ class HierarchicalHead(Head):
     temporal_unit : int
         Number of the finest scales without the contrast between time steps.
     """
+
+    per_step = True
 
     def __init__(self, view: str = "crops", weight: float = 1.0, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__("sample+observation", view, weight)

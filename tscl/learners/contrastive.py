@@ -63,7 +63,8 @@ class ContrastiveLearner(L.LightningModule):
     Raises
     ------
     ConfigError
-        When a head asks for a view that is not there, or nothing is left to learn from.
+        When a head asks for a view that is not there, nothing is left to learn from, or a head compares the time steps
+        of an encoder that is pooled.
     """
 
     def __init__(
@@ -126,6 +127,12 @@ class ContrastiveLearner(L.LightningModule):
         return self.encoder
 
     def _install(self, encoder: nn.Module) -> None:
+        per_step: list[Any] = [head for head in self.heads if getattr(head, "per_step", False)]
+        if per_step and getattr(encoder, "pooled", False):
+            raise ConfigError(
+                f"the {per_step[0].level} head compares time steps, and this {type(encoder).__name__} gives one "
+                "embedding a window: leave the head out, or take an encoder that embeds every step."
+            )
         self.encoder = encoder.train()
         if self.averaging is not None:
             average = get_ema_multi_avg_fn(self.ema_decay) if self.averaging == "ema" else None
