@@ -72,9 +72,7 @@ class SpatialAttention(nn.Module):
         Tensor, shape (B, O, C), float32
             Each row sums to 1, or is 0 where no sensor of known position has a signal.
         """
-        layouts, which = positions.nan_to_num(-1.0), slice(None)
-        if not torch.compiler.is_exporting():
-            layouts, which = layouts.unique(dim=0, return_inverse=True)
+        layouts, which = positions.nan_to_num(-1.0).unique(dim=0, return_inverse=True)
         scores = self.scores(layouts.masked_fill(layouts < 0, torch.nan))[which]
         usable = scores[:, 0].isfinite()
         if present is not None:
