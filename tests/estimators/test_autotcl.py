@@ -34,7 +34,7 @@ def test_it_embeds_and_explains(model):
 
 
 def test_saved_and_loaded_it_says_the_same(model, tmp_path):
-    loaded = tscl.AutoTCL.load(model.save(tmp_path / "model"))
+    loaded = tscl.AutoTCL.from_pretrained(model.save_pretrained(tmp_path / "model"))
     np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
     for ours, theirs in zip(loaded.explain(X), model.explain(X), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -59,13 +59,13 @@ def test_comet_with_learned_views_explains_itself_and_needs_its_augmenter_to_be_
     patient, trial = np.arange(40) // 10, np.arange(40) // 4
     model = tscl.COMET(augmenter=ParametricAugmenter(**trunk), **SMALL).fit(X, patient=patient, trial=trial)
     mask, _ = model.explain(X)
-    folder = model.save(tmp_path / "model")
+    folder = model.save_pretrained(tmp_path / "model")
     with pytest.raises(ConfigError, match="has no augmenter that learned"):
-        tscl.COMET.load(folder).explain(X)
-    loaded = tscl.COMET.load(folder, augmenter=ParametricAugmenter(**trunk))
+        tscl.COMET.from_pretrained(folder).explain(X)
+    loaded = tscl.COMET.from_pretrained(folder, augmenter=ParametricAugmenter(**trunk))
     np.testing.assert_array_equal(loaded.explain(X)[0], mask)
     with pytest.raises(DataError, match="do not fit"):
-        tscl.COMET.load(folder, augmenter=ParametricAugmenter())
+        tscl.COMET.from_pretrained(folder, augmenter=ParametricAugmenter())
 
 
 def test_what_cannot_be_explained_is_said(model):

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 import tscl
 from tscl.augmenters import LatentMask
 from tscl.data import WindowDataset
-from tscl.encoders import DilatedConvEncoder
+from tscl.encoders import DilatedConvEncoder, Encoder, save_encoder
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 from tscl.estimators.inputs import as_signals, as_windows
 from tscl.heads import GroupHead, ObservationHead
@@ -121,29 +121,29 @@ def test_pooling(model):
 @pytest.mark.parametrize("kind", [tscl.COMET, tscl.TS2Vec])
 def test_save_and_load(kind, tmp_path):
     model = kind(**SMALL, pooling="mean").fit(X)
-    folder = model.save(tmp_path / "model")
-    assert {p.name for p in folder.iterdir()} == {"encoder.safetensors", "encoder.json", "estimator.json"}
-    again = kind.load(folder)
+    folder = model.save_pretrained(tmp_path / "model")
+    assert {p.name for p in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    again = kind.from_pretrained(folder)
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
     assert again.get_params() == model.get_params()
     assert len(again.history_) == 2
     with pytest.raises(DataError, match="exists already"):
-        model.save(folder)
+        model.save_pretrained(folder)
 
 
 def test_load_errors(model, tmp_path):
     with pytest.raises(DataNotFoundError, match="holds no saved model"):
-        tscl.COMET.load(tmp_path)
-    folder = model.save(tmp_path / "model")
+        tscl.COMET.from_pretrained(tmp_path)
+    folder = model.save_pretrained(tmp_path / "model")
     with pytest.raises(DataError, match="holds a COMET, not a TS2Vec"):
-        tscl.TS2Vec.load(folder)
-    description = json.loads((folder / "estimator.json").read_text())
-    (folder / "estimator.json").write_text(json.dumps({**description, "format_version": 99}))
+        tscl.TS2Vec.from_pretrained(folder)
+    description = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**description, "format_version": 99}))
     with pytest.raises(DataError, match="has format 99"):
-        tscl.COMET.load(folder)
-    (folder / "estimator.json").write_text("{")
+        tscl.COMET.from_pretrained(folder)
+    (folder / "config.json").write_text("{")
     with pytest.raises(DataError, match="is damaged"):
-        tscl.COMET.load(folder)
+        tscl.COMET.from_pretrained(folder)
 
 
 def test_clone_and_params():
@@ -197,3 +197,46 @@ def test_as_windows_tells_trials_apart_by_patient():
     assert isinstance(data, WindowDataset)
     assert data.levels == ("patient", "trial")
     assert len(np.unique(data.codes("trial"))) == 12
+
+
+def test_a_model_of_the_first_format_is_still_read(model, tmp_path):
+    save_encoder(model.encoder_, tmp_path)
+    description = {
+        "format_version": 1,
+        "tscl_version": "0.1.0",
+        "estimator": "COMET",
+        "params": SMALL,
+        "n_channels_in": model.n_channels_in_,
+        "history": model.history_.to_dict(orient="list"),
+    }
+    (tmp_path / "estimator.json").write_text(json.dumps(description))
+    again = tscl.COMET.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+    assert again.history_.equals(model.history_)
+    (tmp_path / "estimator.json").write_text(json.dumps({**description, "format_version": 3}))
+    with pytest.raises(DataError, match="is not a description of format 1"):
+        tscl.COMET.from_pretrained(tmp_path)
+
+
+def test_the_encoder_of_a_model_opens_alone_and_an_encoder_is_no_model(model, tmp_path):
+    folder = model.save_pretrained(tmp_path / "model", card={"license": "mit"})
+    encoder = Encoder.from_pretrained(folder)
+    assert all(torch.equal(value, model.encoder_.state_dict()[name]) for name, value in encoder.state_dict().items())
+    assert "license: mit" in (folder / "README.md").read_text()
+    bare = encoder.save_pretrained(tmp_path / "bare")
+    with pytest.raises(DataError, match="holds a bare encoder, not a COMET"):
+        tscl.COMET.from_pretrained(bare)
+
+
+def test_missing_entries_are_named_and_a_loss_that_was_no_number_stays_one(model, tmp_path):
+    odd = clone(model)
+    odd.encoder_, odd.augmenter_, odd.n_channels_in_ = model.encoder_, None, model.n_channels_in_
+    odd.history_ = model.history_.assign(loss=np.nan)
+    folder = odd.save_pretrained(tmp_path / "model")
+    again = tscl.COMET.from_pretrained(folder)
+    assert again.history_.equals(odd.history_)
+    said = json.loads((folder / "config.json").read_text())
+    for name, message in (("n_channels_in", "has no n_channels_in"), ("params", "is badly described|is damaged")):
+        (folder / "config.json").write_text(json.dumps({key: said[key] for key in said if key != name}))
+        with pytest.raises(DataError, match=message):
+            tscl.COMET.from_pretrained(folder)

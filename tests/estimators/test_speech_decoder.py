@@ -99,7 +99,7 @@ def test_an_unseen_subject_and_its_calibration(fitted, tmp_path):
         fitted.transform(test, subject=new)
     before = fitted.score(test, SPEECH[TEST], subject=new, positions={"e": POSITIONS["e"]})
     assert 0 <= before <= 1
-    adapted = tscl.SpeechDecoder.load(fitted.save(tmp_path / "fitted"))
+    adapted = tscl.SpeechDecoder.from_pretrained(fitted.save_pretrained(tmp_path / "fitted"))
     with pytest.raises(DataError, match=r"the sensors of the subjects \['e'\] are not known"):
         adapted.adapt(calibration, SPEECH[TRAIN], subject="e")
     adapted.adapt(calibration, SPEECH[TRAIN], subject="e", positions=POSITIONS["e"], steps=60, lr=0.03)
@@ -111,14 +111,14 @@ def test_an_unseen_subject_and_its_calibration(fitted, tmp_path):
     np.testing.assert_allclose(
         adapted.transform(X_TEST, subject=WHO_TEST), fitted.transform(X_TEST, subject=WHO_TEST), rtol=1e-5, atol=1e-6
     )
-    again = tscl.SpeechDecoder.load(adapted.save(tmp_path / "adapted"))
+    again = tscl.SpeechDecoder.from_pretrained(adapted.save_pretrained(tmp_path / "adapted"))
     assert np.array_equal(again.transform(test, subject=new), adapted.transform(test, subject=new))
 
 
 def test_a_new_subject_may_have_more_sensors(fitted, tmp_path):
     wide = np.concatenate([heard("e", TRAIN), heard("e", TRAIN)[:, :3]], axis=1)
     places = RNG.random((C + 3, 2))
-    model = tscl.SpeechDecoder.load(fitted.save(tmp_path / "model"))
+    model = tscl.SpeechDecoder.from_pretrained(fitted.save_pretrained(tmp_path / "model"))
     new = np.full(len(wide), "e")
     assert model.transform(wide, subject=new, positions=places).shape == (36, F, T)
     model.adapt(wide, SPEECH[TRAIN], subject="e", positions=places, steps=1)
@@ -126,24 +126,31 @@ def test_a_new_subject_may_have_more_sensors(fitted, tmp_path):
 
 
 def test_save_and_load(fitted, tmp_path):
-    folder = fitted.save(tmp_path / "model")
-    names = {"encoder.safetensors", "encoder.json", "estimator.json", "positions.npz"}
+    folder = fitted.save_pretrained(tmp_path / "model")
+    names = {"model.safetensors", "config.json", "README.md", "positions.npz"}
     assert {path.name for path in folder.iterdir()} == names
-    again = tscl.SpeechDecoder.load(folder)
+    again = tscl.SpeechDecoder.from_pretrained(folder)
     assert np.array_equal(again.transform(X_TEST, subject=WHO_TEST), fitted.transform(X_TEST, subject=WHO_TEST))
     assert again.get_params() == fitted.get_params()
     assert again.subjects_ == fitted.subjects_
     assert again.history_.equals(fitted.history_)
     with pytest.raises(DataError, match="exists already: remove it or choose another folder"):
-        fitted.save(folder)
+        fitted.save_pretrained(folder)
     with pytest.raises(DataNotFoundError, match="holds no saved model"):
-        tscl.SpeechDecoder.load(tmp_path)
+        tscl.SpeechDecoder.from_pretrained(tmp_path)
     with pytest.raises(DataError, match="holds a SpeechDecoder, not a COMET"):
-        tscl.COMET.load(folder)
-    description = json.loads((folder / "estimator.json").read_text())
-    (folder / "estimator.json").write_text(json.dumps({**description, "format_version": 99}))
+        tscl.COMET.from_pretrained(folder)
+    positions = (folder / "positions.npz").read_bytes()
+    (folder / "positions.npz").write_bytes(positions[:100])
+    with pytest.raises(DataError, match=r"positions\.npz is missing or damaged"):
+        tscl.SpeechDecoder.from_pretrained(folder)
+    (folder / "positions.npz").unlink()
+    with pytest.raises(DataError, match=r"positions\.npz is missing or damaged"):
+        tscl.SpeechDecoder.from_pretrained(folder)
+    description = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**description, "format_version": 99}))
     with pytest.raises(DataError, match="has format 99"):
-        tscl.SpeechDecoder.load(folder)
+        tscl.SpeechDecoder.from_pretrained(folder)
 
 
 def test_clone_and_parameters():
@@ -243,7 +250,7 @@ def test_another_encoder(tmp_path):
         model.adapt(X, Y, subject="e", positions=POSITIONS["e"])
     with pytest.raises(DataError, match="X has 6 channels, the decoder was fitted on 8"):
         model.transform(X[:, :6], subject=WHO)
-    again = tscl.SpeechDecoder.load(model.save(tmp_path / "model"))
+    again = tscl.SpeechDecoder.from_pretrained(model.save_pretrained(tmp_path / "model"))
     assert np.array_equal(again.transform(X, subject=WHO), model.transform(X, subject=WHO))
     build = partial(BrainConv, virtual=6, hidden=6, depth=1, n_frequencies=2, subject_layer=False)
     model = tscl.SpeechDecoder(**SHORT, encoder=build).fit(X, Y, subject=WHO, positions=POSITIONS)

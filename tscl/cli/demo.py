@@ -71,7 +71,7 @@ def demo(out: Path = Path("tscl-demo"), seed: int = 0, epochs: int = 12) -> None
     results.to_csv(out / "results.csv")
     (out / "results.md").write_text(results.to_markdown() + "\n")
     if not (out / "model").exists():
-        model.save(out / "model")
+        model.save_pretrained(out / "model")
     _figures(model, split, out)
     print(results.to_markdown())
     print(f"\n{time.perf_counter() - began:.0f} s; the table, the model and the figures are in {out}")

@@ -47,6 +47,12 @@ def _embed(args: list[str]) -> None:
     call(command, args)
 
 
+def _export(args: list[str]) -> None:
+    from tscl.cli.export import export_run
+
+    call(export_run, args)
+
+
 def _datasets(args: list[str]) -> None:
     from tscl.cli.datasets import list_datasets
 
@@ -63,6 +69,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (_fit, "train a model from a configuration file"),
     "evaluate": (_evaluate, "judge a run on patients, speech, or the part of a series, that it never saw"),
     "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
+    "export": (_export, "write a run's encoder as ONNX or a torch.export program, to run without tscl"),
     "datasets": (_datasets, "list the data sets known by name, and which are found here"),
     "demo": (_demo, "simulate a cohort, train on it, and judge the model on unseen patients"),
 }

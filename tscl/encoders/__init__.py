@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "brain_conv": ["BrainConv"],
         "causal_conv": ["CausalConvEncoder"],
         "dilated_conv": ["DilatedConvEncoder"],
+        "export": ["export_onnx", "export_program"],
         "from_braindecode": ["BraindecodeEncoder"],
         "from_tsai": ["TsaiEncoder"],
         "reference": ["from_reference_state"],

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from tscl.errors import ConfigError
+from tscl.errors import ConfigError, DataError
 from tscl.types import Sensors, View
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class _BoolDropout(nn.Dropout):
@@ -43,10 +48,13 @@ class Encoder(nn.Module):
         says so).
     receptive_field : int
         Number of steps, its own included, on which one output of a causal encoder depends.
+    takes_sensors : bool
+        True where outputs depend on ``sensors`` (False unless a subclass says so).
     """
 
     causal = False
     pooled = False
+    takes_sensors = False
 
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -83,6 +91,80 @@ class Encoder(nn.Module):
         Tensor, shape (B, D, T')
         """
         return self.output_dropout(self.features(x, mask, sensors))
+
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the encoder into a new folder as the Hugging Face hub has it: safetensors, JSON and a model card.
+
+        Parameters
+        ----------
+        folder : path
+            Must not exist yet; gets ``model.safetensors``, ``README.md`` and, last, ``config.json``.
+        card : mapping, optional
+            Further entries of the card's front matter, such as ``{"license": "mit", "datasets": ["ptbdb"]}``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DataError
+            When the folder exists or cannot be written.
+        """
+        from tscl.encoders.pretrained import check_new, write_pretrained
+
+        folder = Path(folder)
+        check_new(folder)
+        use = (
+            "from tscl.encoders import Encoder\n\n"
+            f"encoder = Encoder.from_pretrained({folder.name!r})\n"
+            f"z = encoder(x{', sensors=sensors' if self.takes_sensors else ''})  # (B, C, T) to (B, {self.dim}, T)"
+        )
+        try:
+            folder.mkdir(parents=True)
+            write_pretrained(folder, self, use, card)
+        except OSError as error:
+            raise DataError(
+                f"{folder} could not be written ({error.strerror or error}): free space or choose another place."
+            ) from error
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, local_files_only: bool = True, revision: str | None = None
+    ) -> Self:
+        """Read an encoder, in eval mode on the CPU whatever it was trained on.
+
+        Parameters
+        ----------
+        name_or_folder : str or path
+            A folder that :meth:`save_pretrained` wrote, this class's or an estimator's; the folder of a run of
+            ``tscl fit``; or, with ``local_files_only=False``, the name of a model on the Hugging Face hub.
+        local_files_only : bool
+            False allows to fetch from the hub (``user/model``), which needs huggingface_hub.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+
+        Returns
+        -------
+        Encoder
+            Of the class that was saved; ``Encoder.from_pretrained`` opens any.
+
+        Raises
+        ------
+        DataNotFoundError, DataError
+            When there is no model of that name, a file is missing or damaged, or it holds another class.
+        ConfigError
+            When the encoder's class cannot be rebuilt, or huggingface_hub is missing.
+        """
+        from tscl.encoders.pretrained import find_pretrained, read_encoder
+
+        folder = find_pretrained(name_or_folder, local_files_only, revision)
+        encoder = read_encoder(folder)
+        if not isinstance(encoder, cls):
+            kind = type(encoder).__name__
+            raise DataError(f"{folder} holds a {kind}, not a {cls.__name__}: open it with that class.")
+        return encoder
 
 
 def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None) -> tuple[Tensor, Tensor]:

@@ -69,8 +69,9 @@ class DilatedConv(nn.Module):
         weight, bias = self.conv.weight, self.conv.bias
         size = self.conv.kernel_size[0]
         before = size - 1 if self.causal else size // 2
-        reach = min(before, (x.shape[2] - 1) // self.dilation)
-        # Taps further away than the series is long only ever see padding.
+        # Taps further away than the series is long only ever see padding. An exported graph, which serves series of
+        # any length, keeps them.
+        reach = before if torch.compiler.is_exporting() else min(before, (x.shape[2] - 1) // self.dilation)
         weight = weight[:, :, before - reach : before + 1 + (0 if self.causal else reach)]
         left, padding = (reach * self.dilation, 0) if self.causal else (0, reach * self.dilation)
         if x.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type):

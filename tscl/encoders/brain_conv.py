@@ -132,6 +132,11 @@ class BrainConv(Encoder):
         )
         self.out = nn.Sequential(nn.Conv1d(hidden, 2 * hidden, 1), nn.GELU(), nn.Conv1d(2 * hidden, dim, 1))
 
+    @property
+    def takes_sensors(self) -> bool:  # type: ignore[override]
+        """Whether positions (attention) or subjects (subject layer) are used."""
+        return self.attention is not None or self.subjects is not None
+
     def config(self) -> dict[str, Any]:
         """Return the constructor arguments, with the subjects that were added since."""
         added = {} if self.subjects is None else {"n_subjects": len(self.subjects.matrices)}

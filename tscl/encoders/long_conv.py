@@ -19,7 +19,8 @@ def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
     On the CPU in single or double precision the lags are split: those below 8 are taken directly, and those from L to
     2 L - 1, for L = 8, 16, 32, ..., in blocks of L outputs by a Fourier transform of the 2 L steps before the block.
     These lie wholly in the past of every output of the block, so that not even a rounding error comes from a later
-    step, as it would from a transform of the whole series. Elsewhere it is one ordinary convolution.
+    step, as it would from a transform of the whole series. Elsewhere, and in an exported graph, which serves
+    series of any length, it is one ordinary convolution.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ def causal_conv(x: Tensor, weight: Tensor) -> Tensor:
     -------
     Tensor, shape (B, D, T)
     """
+    if torch.compiler.is_exporting():
+        return F.conv1d(F.pad(x, (weight.shape[2] - 1, 0)), weight)
     n_steps = x.shape[2]
     weight = weight[:, :, -n_steps:]
     size = weight.shape[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -68,10 +69,14 @@ def save_encoder(encoder: nn.Module, folder: str | Path) -> None:
     """
     folder = Path(folder)
     save_state(encoder, folder / WEIGHTS)
+    (folder / ARCHITECTURE).write_text(json.dumps(describe(encoder), indent=1))
+
+
+def describe(encoder: nn.Module) -> dict[str, Any]:
+    """Return the class of an encoder, and its constructor arguments or None where it has no ``config()``."""
     kind = type(encoder)
     init_args = encoder.config() if callable(getattr(encoder, "config", None)) else None
-    description = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
-    (folder / ARCHITECTURE).write_text(json.dumps(description, indent=1))
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": init_args}
 
 
 def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: str | torch.device = "cpu") -> nn.Module:
@@ -103,20 +108,38 @@ def load_encoder(folder: str | Path, encoder: nn.Module | None = None, device: s
     except (ValueError, OSError) as error:
         raise DataError(f"{folder / ARCHITECTURE} is damaged ({error}): save the encoder again.") from error
     if encoder is None:
-        if description["init_args"] is None:
-            raise ConfigError(
-                f"the encoder in {folder} is a {description['class_path']}, which has no config(): "
-                "build one and pass it as encoder=."
-            )
-        module, _, name = description["class_path"].rpartition(".")
-        try:
-            kind = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"the encoder's class {description['class_path']} cannot be imported: {error}."
-            ) from error
-        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-            raise ConfigError(f"{description['class_path']} in {folder / ARCHITECTURE} is not a torch module.")
-        encoder = kind(**description["init_args"])
+        encoder = rebuild(description, folder / ARCHITECTURE)
     load_state(encoder, folder / WEIGHTS, device)
     return encoder.to(device)
+
+
+def rebuild(description: Any, source: Path) -> nn.Module:
+    """Build the architecture that :func:`describe` described in the file ``source``.
+
+    Raises
+    ------
+    DataError
+        When the description is not one.
+    ConfigError
+        When the class has no ``config()``, cannot be imported, is no torch module, or takes other arguments.
+    """
+    try:
+        class_path, init_args = description["class_path"], description["init_args"]
+        module, _, name = class_path.rpartition(".")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{source} does not describe an encoder (class_path and init_args): save it again.") from error
+    if init_args is None:
+        raise ConfigError(
+            f"the encoder in {source.parent} is a {class_path}, which has no config(): "
+            "build one and pass it as encoder=."
+        )
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"the encoder's class {class_path} cannot be imported: {error}.") from error
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ConfigError(f"{class_path} in {source} is not a torch module.")
+    try:
+        return kind(**init_args)
+    except TypeError as error:
+        raise ConfigError(f"{class_path} cannot be built from the init_args in {source} ({error}).") from error

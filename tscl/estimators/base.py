@@ -1,4 +1,4 @@
-"""What all contrastive estimators share: fit, transform, encode, save, load."""
+"""What all contrastive estimators share: fit, transform, encode, explain, and the model on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from torch import nn
 from tscl.augmenters import Augmenter
 from tscl.data import WindowDataset
 from tscl.data.files import atomic_folder
-from tscl.encoders import DilatedConvEncoder, load_encoder, load_state, save_encoder, save_state
+from tscl.encoders import DilatedConvEncoder, load_state, save_state
+from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
-from tscl.estimators.saving import check_new, read_description, write_description
+from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.heads import Head
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         if self.augmenter_ is None:
             raise ConfigError(
                 f"this {type(self).__name__} has no augmenter that learned: fit it with "
-                "augmenter=ParametricAugmenter(), or pass one to load."
+                "augmenter=ParametricAugmenter(), or pass one to from_pretrained."
             )
         masks, transforms = [], []
         with torch.inference_mode():
@@ -236,13 +237,19 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         finally:
             self.encoder_.cpu()
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the fitted model into a new folder: safetensors and JSON, no pickle.
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the fitted model into a new folder as the Hugging Face hub has it: safetensors, JSON, a model card.
 
         Parameters
         ----------
         folder : path
             Must not exist yet.
+        card : mapping, optional
+            Further entries of the card's front matter, such as ``{"license": "mit"}``.
+
+        Returns
+        -------
+        Path
 
         Raises
         ------
@@ -252,41 +259,55 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "encoder_")
         folder = Path(folder)
         check_new(folder)
+        use = f"embeddings = model.transform(X)  # windows (n, {self.n_channels_in_}, T)"
         with atomic_folder(folder) as temporary:
-            save_encoder(self.encoder_, temporary)
             if self.augmenter_ is not None:
                 save_state(self.augmenter_, temporary / AUGMENTER)
-            history = self.history_.to_dict(orient="list")
-            write_description(temporary, self, n_channels_in=self.n_channels_in_, history=history)
+            write_model(temporary, self, use, card, n_channels_in=self.n_channels_in_)
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: nn.Module | None = None, augmenter: Augmenter | None = None) -> Self:
-        """Read a model that :meth:`save` wrote; it opens on the CPU whatever it was trained on.
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        encoder: nn.Module | None = None,
+        augmenter: Augmenter | None = None,
+        local_files_only: bool = True,
+        revision: str | None = None,
+    ) -> Self:
+        """Read a model that :meth:`save_pretrained` wrote; it opens on the CPU whatever it was trained on.
 
         Parameters
         ----------
-        folder : path
+        name_or_folder : str or path
+            A folder, or, with ``local_files_only=False``, the name of a model on the Hugging Face hub.
         encoder : nn.Module, optional
             The architecture, needed only for encoders without ``config()``.
         augmenter : Augmenter, optional
             The architecture of an augmenter that was passed to the constructor; without it the model cannot
             :meth:`explain`.
+        local_files_only : bool
+            False allows to fetch from the hub (``user/model``), which needs huggingface_hub.
+        revision : str, optional
+            Branch, tag or commit on the hub.
+
+        Returns
+        -------
+        The estimator, fitted.
 
         Raises
         ------
         DataNotFoundError, DataError
-            When the folder holds no model, another estimator's, or one of another format.
+            When there is no model of that name, a file is missing or damaged, or it is another estimator's.
+        ConfigError
+            When the encoder's class cannot be rebuilt, or huggingface_hub is missing.
         """
-        import pandas as pd
-
-        folder = Path(folder)
-        description = read_description(folder, cls.__name__)
-        model = cls(**description["params"])
-        model.encoder_ = load_encoder(folder, encoder).eval()
-        model.n_channels_in_ = description["n_channels_in"]
+        folder = find_pretrained(name_or_folder, local_files_only, revision)
+        model, said = read_model(folder, cls)
+        [model.n_channels_in_] = fitted_values(folder, said, "n_channels_in")
+        model.encoder_ = read_encoder(folder, encoder)
         model.augmenter_ = model._load_augmenter(folder, augmenter)
-        model.history_ = pd.DataFrame(description["history"])
         return model
 
     def _load_augmenter(self, folder: Path, augmenter: Augmenter | None) -> Augmenter | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from torch import nn
 from tscl.data import WindowDataset
 from tscl.data.files import atomic_folder
 from tscl.data.speech.arrays import PairedWindows, paired_windows, same_rows, same_sensors
-from tscl.encoders import BrainConv, load_encoder, save_encoder
+from tscl.encoders import BrainConv
+from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.base import quiet_training
 from tscl.estimators.inputs import as_signals
-from tscl.estimators.saving import check_new, read_description, write_description
+from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.evaluation import embed
 from tscl.evaluation.contexts import device_for
 from tscl.evaluation.retrieval.ranking import check_ks, match_scores, true_ranks
@@ -393,59 +395,55 @@ class SpeechDecoder(BaseEstimator):
         self.subjects_, self.positions_ = subjects, {**self.positions_, **_one_layout_each(data)}
         return self
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the fitted decoder into a new folder: safetensors, JSON and plain arrays, no pickle.
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the fitted decoder into a new folder as the Hugging Face hub has it, with the arrays of positions.
 
-        Raises
-        ------
-        DataError
-            When the folder exists or cannot be written; nothing is left half-written.
+        Parameters and errors are those of :meth:`tscl.COMET.save_pretrained`.
         """
         check_is_fitted(self, "encoder_")
         folder = Path(folder)
         check_new(folder)
         with atomic_folder(folder) as temporary:
-            save_encoder(self.encoder_, temporary)
             layouts: dict[str, Any] = {str(i): places for i, places in enumerate(self.positions_.values())}
             np.savez(temporary / POSITIONS, **layouts)
-            write_description(
+            write_model(
                 temporary,
                 self,
+                "features = model.transform(X, subject=subject)  # windows (n, sensors, T)",
+                card,
                 subjects=self.subjects_,
                 laid_out=list(self.positions_),
                 log_scale=self.log_scale_,
                 n_channels_in=self.n_channels_in_,
                 n_features_out=self.n_features_out_,
-                history=self.history_.to_dict(orient="list"),
             )
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: nn.Module | None = None) -> Self:
-        """Read a decoder that :meth:`save` wrote; it opens on the CPU whatever it was trained on.
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        encoder: nn.Module | None = None,
+        local_files_only: bool = True,
+        revision: str | None = None,
+    ) -> Self:
+        """Read a decoder that :meth:`save_pretrained` wrote; it opens on the CPU whatever it was trained on.
 
-        Parameters
-        ----------
-        folder : path
-        encoder : nn.Module, optional
-            The architecture, needed only for encoders without ``config()``.
-
-        Raises
-        ------
-        DataNotFoundError, DataError
-            When the folder holds no decoder, or one of another format.
+        Parameters and errors are those of :meth:`tscl.COMET.from_pretrained`.
         """
-        import pandas as pd
-
-        folder = Path(folder)
-        said = read_description(folder, cls.__name__)
-        model = cls(**said["params"])
-        model.encoder_ = load_encoder(folder, encoder).eval()
-        with np.load(folder / POSITIONS, allow_pickle=False) as layouts:
-            model.positions_ = {name: layouts[str(i)] for i, name in enumerate(said["laid_out"])}
-        model.subjects_, model.log_scale_ = said["subjects"], said["log_scale"]
-        model.n_channels_in_, model.n_features_out_ = said["n_channels_in"], said["n_features_out"]
-        model.history_ = pd.DataFrame(said["history"])
+        folder = find_pretrained(name_or_folder, local_files_only, revision)
+        model, said = read_model(folder, cls)
+        names = ("subjects", "laid_out", "log_scale", "n_channels_in", "n_features_out")
+        subjects, laid_out, model.log_scale_, model.n_channels_in_, model.n_features_out_ = fitted_values(
+            folder, said, *names
+        )
+        model.encoder_, model.subjects_ = read_encoder(folder, encoder), subjects
+        try:
+            with np.load(folder / POSITIONS, allow_pickle=False) as layouts:
+                model.positions_ = {name: layouts[str(i)] for i, name in enumerate(laid_out)}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise DataError(f"{folder / POSITIONS} is missing or damaged ({error}): save the model again.") from error
         return model
 
 
