@@ -74,8 +74,8 @@ def test_it_learns_with_comet_is_saved_and_comes_back(name, tmp_path):
     assert embedded.shape == (16, DIM)
     assert np.isfinite(embedded).all()
     assert model.encode(windows).shape == (16, DIM, STEPS.get(name, T))
-    model.save(tmp_path / "model")
-    np.testing.assert_array_equal(tscl.COMET.load(tmp_path / "model").transform(windows), embedded)
+    model.save_pretrained(tmp_path / "model")
+    np.testing.assert_array_equal(tscl.COMET.from_pretrained(tmp_path / "model").transform(windows), embedded)
 
 
 @each
