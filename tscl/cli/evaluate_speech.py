@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from tscl.errors import ConfigError, DataNotFoundError, LeakageError
 from tscl.evaluation import BackwardModel, RetrievalResults, evaluate_retrieval
 from tscl.evaluation.contexts import device_for, evaluating
 from tscl.learners.run_folder import read_manifest
+
+log = logging.getLogger("tscl")
 
 THIS = "this run"
 LINEAR = "linear backward model"
@@ -156,6 +159,7 @@ def judge(
             raise ConfigError(
                 f"there are {n_candidates} distinct test segments: give more sound, or hold out more of it."
             )
+        log.warning("there are only %d distinct test segments: top-k accuracy stops at k = %d.", n_candidates, wanted[-1])
     results = evaluate_retrieval(
         models, test, ks=wanted, subjects=listed, device=device_for(accelerator), progress=True
     )
