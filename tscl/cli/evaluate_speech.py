@@ -159,7 +159,9 @@ def judge(
             raise ConfigError(
                 f"there are {n_candidates} distinct test segments: give more sound, or hold out more of it."
             )
-        log.warning("there are only %d distinct test segments: top-k accuracy stops at k = %d.", n_candidates, wanted[-1])
+        log.warning(
+            "there are only %d distinct test segments: top-k accuracy stops at k = %d.", n_candidates, wanted[-1]
+        )
     results = evaluate_retrieval(
         models, test, ks=wanted, subjects=listed, device=device_for(accelerator), progress=True
     )
