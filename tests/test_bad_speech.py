@@ -152,7 +152,7 @@ def a_folder_without_speech(folder):
 CASES = {
     # what is wrong: (what the sentence names, what it advises)
     missing_sound: (("story.wav", "does not exist"), "put the study's sound files in place"),
-    sound_shorter_than_its_words: (("story.wav", "20.00 s"), "the file is cut off or the events belong to another"),
+    sound_shorter_than_its_words: (("story.wav", "20.00 s"), "the file is cut off, or the events belong to another"),
     truncated_sound: (("story.wav",), ""),
     no_sound_file: (("story.wav",), "convert it to PCM WAV"),
     onsets_outside_the_recording: (("p1.eeg", "31.00 s"), "check their unit and origin"),
