@@ -36,10 +36,10 @@ import tscl
 from tscl.augmenters import Compose, CutOut, Jitter, LatentMask, OverlappingCrops, ParametricAugmenter, Scaling
 from tscl.data import WindowDataset
 from tscl.data.datasets import Archive
-from tscl.data.files import atomic_file
 from tscl.encoders import DilatedConvEncoder
 from tscl.evaluation import evaluate
 from tscl.evaluation.baselines import fill_missing
+from tscl.files import atomic_file
 from tscl.heads import GlobalHead, HierarchicalHead
 
 HERE = Path(__file__).resolve().parents[2]

@@ -51,7 +51,7 @@ def test_killed_in_mid_epoch_and_resumed_it_ends_bit_for_bit_the_same(tmp_path, 
 
 def test_interrupted_it_says_how_to_go_on(tmp_path, config, start):
     run = tmp_path / "run"
-    process = start("fit", "--config", config(tmp_path / "config.yaml", run=run))
+    process = start("fit", "--config", config(tmp_path / "config.yaml", run=run, epochs=100))
     wait_for_mid_epoch(process, run / "checkpoints" / "last.ckpt")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

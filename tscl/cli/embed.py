@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from tscl.cli.run import open_run, root_options
-from tscl.data.files import atomic_file
 from tscl.errors import ConfigError
 from tscl.evaluation import embed
 from tscl.evaluation.contexts import device_for
+from tscl.files import atomic_file
 
 
 def embed_run(

@@ -10,9 +10,9 @@ import pandas as pd
 from torch import nn
 
 from tscl.cli.run import RESULTS, Run, append_results, open_run, path_options
-from tscl.data.files import atomic_file
 from tscl.evaluation import anomaly
 from tscl.evaluation.contexts import device_for
+from tscl.files import atomic_file
 
 THIS = "this run"
 

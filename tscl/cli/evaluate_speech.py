@@ -17,7 +17,7 @@ from tscl.cli.run import RESULTS, append_results
 from tscl.data.leakage import name_some
 from tscl.data.speech import SpeechSplit, SpeechWindows
 from tscl.data.speech.split import split_by_manifest
-from tscl.encoders import BrainConv, load_encoder
+from tscl.encoders import load_encoder
 from tscl.errors import ConfigError, DataNotFoundError, LeakageError
 from tscl.evaluation import BackwardModel, RetrievalResults, evaluate_retrieval
 from tscl.evaluation.contexts import device_for, evaluating
@@ -41,7 +41,7 @@ class SpeechRun:
     windows : SpeechWindows
         Windows at all words, standardised as in training; subjects that the run does not know have the index -1.
     split : SpeechSplit or None
-        The run's split; None for another study.
+        The run's split; None for another study, or for a part of the run's speech.
     encoder : nn.Module
         The trained encoder, in eval mode, on the CPU.
     """
@@ -74,19 +74,17 @@ def open_speech_run(run: Path, root: Path | None = None, speech: Path | None = N
     module = cli.datamodule
     windows = module.load(progress=True)
     windows.subjects = list(manifest["subjects"])
-    scale = manifest["speech"]
     known = {one for side in ("train", "val", "test") for one in manifest[side]["ids"]}
-    new = ~windows.metadata["sequence"].isin(known).to_numpy()
     split = None
-    if not new.any():
+    if set(windows.corpus.words["sequence"]) == known:
         train = module.training_windows()
         if train is not None:
             train.subjects = windows.subjects
         split = split_by_manifest(windows, manifest, train)
-    standardised = windows.standardised(np.array(scale["mean"]), np.array(scale["scale"]))
-    cli.model.build(module.n_channels, module.n_features, len(manifest["subjects"]))
-    encoder = load_encoder(run, None if isinstance(cli.model.encoder, BrainConv) else cli.model.encoder).eval()
-    return SpeechRun(run, manifest, standardised, split, encoder)
+    scale = manifest["speech"]
+    windows = windows.standardised(np.array(scale["mean"]), np.array(scale["scale"]))
+    encoder = load_encoder(run, cli.model.build(module.n_channels, module.n_features, len(manifest["subjects"])))
+    return SpeechRun(run, manifest, windows, split, encoder.eval())
 
 
 def evaluate_speech(
@@ -173,20 +171,8 @@ def judge(
         n_sequences = test.metadata["sequence"].nunique()
         heard = f"Heard in training: {len(seen)} of {n_sequences} sequences of the test speech, {name_some(seen)}."
     statement = f"{heard} {results.statement()}"
-    table = results.to_markdown(statement=False)
-    by_subject = _by_subject(results)
-    append_results(folder, statement, f"{table}\n\n{by_subject}")
+    append_results(folder, statement, f"{results.to_markdown(statement=False)}\n\n{results.subjects_markdown()}")
     return results
-
-
-def _by_subject(results: RetrievalResults) -> str:
-    table = results.by_subject()
-    shown = [name for name in results.metrics if not name.startswith("word_")]
-    lines = ["| model | subject | queries | " + " | ".join(shown) + " |", "|---" * (3 + len(shown)) + "|"]
-    for row in table.itertuples():
-        cells = [f"{getattr(row, name):.3f}" for name in shown]
-        lines.append("| " + " | ".join([row.model, row.subject, str(row.queries), *cells]) + " |")
-    return "\n".join(lines)
 
 
 def _draw(results: RetrievalResults, models: dict[str, Any], test: SpeechWindows, out: Path) -> None:

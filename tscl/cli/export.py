@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tscl.data.files import atomic_file
 from tscl.encoders import Encoder, export_onnx, export_program
 from tscl.errors import ConfigError
 
@@ -25,9 +24,6 @@ def export_run(run: Path, out: Path, pooling: str = "max", n_times: int = 256, p
         raise ConfigError(f"{out} ends in {out.suffix or 'nothing'}: write to .onnx or .pt2.")
     encoder = Encoder.from_pretrained(run)
     n_channels = encoder.config()["in_channels"]
-    with atomic_file(out) as temporary:
-        named = temporary.with_suffix(out.suffix)
-        WRITERS[out.suffix](encoder, named, n_channels, n_times, pooling=None if per_step else pooling)
-        named.replace(temporary)
+    WRITERS[out.suffix](encoder, out, n_channels, n_times, pooling=None if per_step else pooling)
     inputs = "x, positions, subject" if encoder.takes_sensors else "x"
     print(f"{type(encoder).__name__} for {n_channels} channels is in {out}: {inputs} to embeddings")

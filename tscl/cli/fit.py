@@ -14,8 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tscl.cli.arguments import one_sentence
-from tscl.data.files import atomic_file
 from tscl.errors import ConfigError, DataNotFoundError, TsclError
+from tscl.files import atomic_file
 from tscl.learners.checkpoint import LAST, AtomicCheckpointIO, LastCheckpoint
 from tscl.learners.history import History
 from tscl.learners.run_folder import CARD, CHECKPOINTS, METRICS, SKIPPED, RunFolder

@@ -15,10 +15,10 @@ from torch import nn
 
 from tscl.cli.fit import CONFIG, build
 from tscl.data import SeriesDataModule, SeriesTask, Split, WindowDataset
-from tscl.data.files import atomic_file
 from tscl.data.speech import SpeechDataModule
 from tscl.encoders import load_encoder
 from tscl.errors import DataNotFoundError, LeakageError
+from tscl.files import atomic_file
 from tscl.learners.run_folder import CARD, read_manifest, write_card
 
 RESULTS = "results"

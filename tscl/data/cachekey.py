@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tscl.data.sources import Source
-from tscl.errors import ConfigError
+from tscl.errors import ConfigError, DataNotFoundError
 
 
 def describe(thing: Any) -> str:
@@ -101,13 +101,20 @@ def _named_by_header(hea: Path) -> set[Path]:
     return found
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content; raises DataNotFoundError where there is none."""
+    if not path.is_file():
+        raise DataNotFoundError(f"the file {path} does not exist: put it in place.")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def cache_key(sources: Iterable[Source], *parameters: Any) -> str:
     """Return the SHA-256 of the contents of all files, the description of the sources and the parameters."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(describe(source).encode())
         for path in files_of(source.path):
-            with path.open("rb") as file:
-                digest.update(f"\n{path.name} ".encode() + hashlib.file_digest(file, "sha256").digest())
+            digest.update(f"\n{path.name} ".encode() + bytes.fromhex(file_hash(path)))
     digest.update(describe(parameters).encode())
     return digest.hexdigest()

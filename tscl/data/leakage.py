@@ -99,35 +99,39 @@ def check_leakage(train: WindowDataset, test: WindowDataset, *, levels: Sequence
                 f"{len(twice)} {level} ids stand on both sides: {name_some(twice)}. Split the data by "
                 f"{'patient' if 'patient' in common else level} so that every id stands on one side."
             )
-    _check_overlap(train, test)
+    check_overlap(train, test)
 
 
-def _check_overlap(train: WindowDataset, test: WindowDataset) -> None:
-    """Raise LeakageError when windows of the same file overlap in time across the sides.
-
-    In the order of time the closest windows of opposite sides are neighbours, so neighbours are all that is compared.
-    """
-    columns = ["source", "onset"]
-    if not all(set(columns) <= set(data.metadata.columns) for data in (train, test)):
+def check_overlap(train: WindowDataset, test: WindowDataset) -> None:
+    """Raise LeakageError when windows of the same file overlap in time across the sides."""
+    if not all({"source", "onset"} <= set(data.metadata.columns) for data in (train, test)):
         return
-    both = pd.concat([train.metadata[columns], test.metadata[columns]], ignore_index=True)
-    both["side"] = np.repeat([0, 1], [len(train), len(test)])
-    both["stop"] = both["onset"] + np.repeat([train.duration, test.duration], [len(train), len(test)])
-    both = both[both["source"].notna() & (both["source"].astype(str) != "") & both["onset"].notna()]
-    both = both.sort_values(columns, kind="stable", ignore_index=True)
-    first, second = both.iloc[:-1].reset_index(drop=True), both.iloc[1:].reset_index(drop=True)
-    tolerance = 0.5 / train.channels.sfreq
-    overlap = (
-        (first["source"] == second["source"])
-        & (first["side"] != second["side"])
-        & (second["onset"] < first["stop"] - tolerance)
-    )
-    if overlap.any():
-        files = first.loc[overlap, "source"].unique()
+    lasts = train.duration, test.duration
+    files = _shared_stretches(train.metadata, test.metadata, "source", "onset", lasts, 0.5 / train.channels.sfreq)
+    if len(files):
         raise LeakageError(
             f"windows of {len(files)} files overlap in time across the sides: {name_some(files)}. Split by a level "
             "that keeps overlapping windows together, such as the patient or the recording."
         )
+
+
+def _shared_stretches(
+    train: pd.DataFrame, test: pd.DataFrame, file: str, onset: str, seconds: tuple[float, float], tolerance: float
+) -> np.ndarray:
+    """Return the values of the column ``file`` of which windows of both sides overlap by more than ``tolerance`` (s).
+
+    In the order of time the closest windows of opposite sides are neighbours, so neighbours are all that is compared.
+    """
+    both = pd.concat([train[[file, onset]], test[[file, onset]]], ignore_index=True)
+    both["side"] = np.repeat([0, 1], [len(train), len(test)])
+    both["stop"] = both[onset] + np.repeat(seconds, [len(train), len(test)])
+    both = both[both[file].notna() & (both[file].astype(str) != "") & both[onset].notna()]
+    both = both.sort_values([file, onset], kind="stable", ignore_index=True)
+    first, second = both.iloc[:-1].reset_index(drop=True), both.iloc[1:].reset_index(drop=True)
+    overlap = (
+        (first[file] == second[file]) & (first["side"] != second["side"]) & (second[onset] < first["stop"] - tolerance)
+    )
+    return first.loc[overlap, file].unique()
 
 
 def check_seen(manifest: Mapping[str, Any], data: WindowDataset) -> None:
@@ -181,16 +185,8 @@ def check_stimuli(train: pd.DataFrame, test: pd.DataFrame, seconds: float) -> No
             f"{len(twice)} sequences of speech stand on both sides: {name_some(twice)}. Split by sequence, the same "
             "for all subjects."
         )
-    sides = [table[["sound", "sound_onset"]].drop_duplicates().assign(side=i) for i, table in enumerate((train, test))]
-    both = pd.concat(sides, ignore_index=True).sort_values(["sound", "sound_onset"], kind="stable", ignore_index=True)
-    first, second = both.iloc[:-1].reset_index(drop=True), both.iloc[1:].reset_index(drop=True)
-    overlap = (
-        (first["sound"] == second["sound"])
-        & (first["side"] != second["side"])
-        & (second["sound_onset"] < first["sound_onset"] + seconds - 1e-6)
-    )
-    if overlap.any():
-        sounds = first.loc[overlap, "sound"].unique()
+    sounds = _shared_stretches(train, test, "sound", "sound_onset", (seconds, seconds), 1e-6)
+    if len(sounds):
         raise LeakageError(
             f"windows of {len(sounds)} sounds overlap across the sides: {name_some(sounds)}. Leave out the windows "
             "that reach into a stretch of the other side."

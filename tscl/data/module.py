@@ -139,24 +139,29 @@ class WindowDataModule(L.LightningDataModule):
     def _pin_memory(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
+    @property
+    def _share(self) -> dict[str, int]:
+        """What tells a sampler the order and this process's share of the batches."""
+        alone = self.trainer is None
+        n, rank = (1, 0) if alone else (self.trainer.world_size, self.trainer.global_rank)
+        return {"seed": self.seed, "num_replicas": n, "rank": rank}
+
+    def _sampler(self) -> HierarchicalBatchSampler:
+        together = {"windows_per_trial": self.windows_per_trial, "trials_per_patient": self.trials_per_patient}
+        return HierarchicalBatchSampler.from_dataset(self.split.train, self.batch_size, **together, **self._share)
+
     def train_dataloader(self) -> WindowLoader:
         """Return the training loader of this process."""
-        sampler = HierarchicalBatchSampler.from_dataset(
-            self.split.train,
-            self.batch_size,
-            windows_per_trial=self.windows_per_trial,
-            trials_per_patient=self.trials_per_patient,
-            seed=self.seed,
-            num_replicas=1 if self.trainer is None else self.trainer.world_size,
-            rank=0 if self.trainer is None else self.trainer.global_rank,
-        )
-        return WindowLoader(self.split.train, sampler, self.num_workers, self._pin_memory)
+        return WindowLoader(self.split.train, self._sampler(), self.num_workers, self._pin_memory)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return the validation loader, in a list that is empty where there are no validation windows."""
-        if self.split.val is None:
-            return []
-        return [eval_loader(self.split.val, self.batch_size, self.num_workers, self._pin_memory)]
+        val = self._validated()
+        return [] if val is None else [eval_loader(val, self.batch_size, self.num_workers, self._pin_memory)]
+
+    def _validated(self) -> WindowDataset | None:
+        """Return the validation windows in the order of their batches."""
+        return self.split.val
 
 
 class CohortDataModule(WindowDataModule):

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from tscl.data.cachekey import cache_key
-from tscl.data.files import atomic_folder
 from tscl.data.preprocessing.pipeline import Preprocessing, Windows, scale_within
 from tscl.data.preprocessing.trials import RecordingSkipped
 from tscl.data.recording import Channels
 from tscl.data.sources import Source
 from tscl.data.windows import FORMAT_VERSION, WindowDataset
 from tscl.errors import ConfigError, DataError, TsclError
+from tscl.files import atomic_folder
 
 logger = logging.getLogger("tscl")
 
@@ -28,9 +28,9 @@ CACHE_VERSION = 1
 Skipped = list[tuple[str, str]]
 
 
-def _work(source: Source, preprocessing: Preprocessing, on_error: str) -> tuple[list[Windows], Skipped]:
-    """Windows of one source, and what was left out of it."""
-    done: list[Windows] = []
+def _work(source: Source, function: Callable[[Any], Any], on_error: str) -> tuple[list[Any], Skipped]:
+    """What the function makes of the recordings of one source, and what was left out of it."""
+    done: list[Any] = []
     skipped: Skipped = []
     try:
         recordings = source.load()
@@ -40,7 +40,7 @@ def _work(source: Source, preprocessing: Preprocessing, on_error: str) -> tuple[
         return [], [(source.path, str(error))]
     for recording in recordings:
         try:
-            done.append(preprocessing(recording))
+            done.append(function(recording))
         except RecordingSkipped as error:
             skipped.append((recording.source, str(error)))
         except DataError as error:
@@ -131,17 +131,31 @@ def _assemble(results: list[Windows], preprocessing: Preprocessing, levels: tupl
     return dataset
 
 
-def _run(
-    sources: Sequence[Source], preprocessing: Preprocessing, n_jobs: int, on_error: str, progress: bool
-) -> tuple[list[Windows], Skipped]:
+def over_recordings(
+    sources: Sequence[Source], function: Callable[[Any], Any], n_jobs: int, on_error: str, progress: bool
+) -> tuple[list[Any], Skipped]:
+    """Call a picklable function with every recording of the sources, several at the same time.
+
+    Returns
+    -------
+    list
+        What it gave, in the order of the sources.
+    list of (str, str)
+        Source and reason of what was left out.
+
+    Raises
+    ------
+    DataError
+        At the first recording that cannot be used, with ``on_error="raise"``.
+    """
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
     work: Callable[..., Any] = delayed(_work)
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-    results: list[Windows] = []
+    results: list[Any] = []
     skipped: Skipped = []
-    stream = parallel(work(source, preprocessing, on_error) for source in sources)
+    stream = parallel(work(source, function, on_error) for source in sources)
     for done, left_out in tqdm(stream, total=len(sources), desc="recordings", unit="file", disable=not progress):
         results += done
         skipped += left_out
@@ -210,7 +224,7 @@ def prepare(
         folder = Path(cache) / key[:32]
         if folder.is_dir():
             return _open(folder, target)
-    results, skipped = _run(sources, preprocessing, n_jobs, on_error, progress)
+    results, skipped = over_recordings(sources, preprocessing, n_jobs, on_error, progress)
     if results:
         results, unlike = _agree(results, on_error)
         skipped += unlike

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,12 +14,14 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from tscl.data.files import atomic_folder
 from tscl.data.recording import Channels
 from tscl.errors import DataError, DataNotFoundError
+from tscl.files import atomic_folder
 from tscl.types import Batch
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from tscl.data.splits import Split
 
 FORMAT_VERSION = 1
@@ -167,8 +170,8 @@ class WindowDataset(Dataset[Batch]):
             y=None if self.y is None else torch.from_numpy(self.y[index]),
         )
 
-    def select(self, which: np.ndarray | Sequence[int] | str) -> WindowDataset:
-        """Return the chosen windows without copying signals.
+    def select(self, which: np.ndarray | Sequence[int] | str) -> Self:
+        """Return the chosen windows, of the same class, without copying signals.
 
         Parameters
         ----------
@@ -189,15 +192,13 @@ class WindowDataset(Dataset[Batch]):
         else:
             chosen = np.asarray(which)
             index = np.arange(len(self))[chosen if len(chosen) else chosen.astype(int)]
-        return WindowDataset(
-            self.signals,
-            self.metadata.iloc[index],
-            self.channels,
-            self.levels,
-            self.target,
-            self.classes or None,
-            rows=self.rows[index],
-        )
+        selected = copy.copy(self)
+        for cached in ("_codes", "y", "skipped"):
+            selected.__dict__.pop(cached, None)
+        selected.metadata = self.metadata.iloc[index].reset_index(drop=True)
+        selected.rows = self.rows[index]
+        selected._classes = self.classes or None
+        return selected
 
     def with_target(self, target: str | None) -> WindowDataset:
         """Return the same windows with the labels taken from another column."""

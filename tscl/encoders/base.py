@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         Parameters
         ----------
         folder : path
-            Must not exist yet; gets ``model.safetensors``, ``README.md`` and, last, ``config.json``.
+            Must not exist yet; gets ``model.safetensors``, ``config.json`` and ``README.md``, all or nothing.
         card : mapping, optional
             Further entries of the card's front matter, such as ``{"license": "mit", "datasets": ["ptbdb"]}``.
 
@@ -112,6 +112,7 @@ class Encoder(nn.Module):
             When the folder exists or cannot be written.
         """
         from tscl.encoders.pretrained import check_new, write_pretrained
+        from tscl.files import atomic_folder
 
         folder = Path(folder)
         check_new(folder)
@@ -120,13 +121,8 @@ class Encoder(nn.Module):
             f"encoder = Encoder.from_pretrained({folder.name!r})\n"
             f"z = encoder(x{', sensors=sensors' if self.takes_sensors else ''})  # (B, C, T) to (B, {self.dim}, T)"
         )
-        try:
-            folder.mkdir(parents=True)
-            write_pretrained(folder, self, use, card)
-        except OSError as error:
-            raise DataError(
-                f"{folder} could not be written ({error.strerror or error}): free space or choose another place."
-            ) from error
+        with atomic_folder(folder) as temporary:
+            write_pretrained(temporary, self, use, card)
         return folder
 
     @classmethod

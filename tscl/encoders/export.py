@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tscl.errors import ConfigError, DataError
+from tscl.errors import ConfigError
+from tscl.files import atomic_file
 from tscl.functional import pool_time
 from tscl.functional.pooling import parse_pooling
 from tscl.types import Sensors
@@ -185,8 +186,10 @@ def _attempt(encoder: nn.Module, export: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _write(path: Path, save: Any) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(str(path))
-    except OSError as error:
-        raise DataError(f"{path} could not be written ({error.strerror or error}): choose another place.") from error
+    with atomic_file(path) as temporary:
+        named = temporary.with_suffix(path.suffix)
+        try:
+            save(str(named))
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)

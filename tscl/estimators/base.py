@@ -19,12 +19,12 @@ from torch import nn
 
 from tscl.augmenters import Augmenter
 from tscl.data import WindowDataset
-from tscl.data.files import atomic_folder
 from tscl.encoders import DilatedConvEncoder, load_state, save_state
 from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
 from tscl.estimators.saving import fitted_values, read_model, write_model
+from tscl.files import atomic_folder
 from tscl.heads import Head
 
 if TYPE_CHECKING:
@@ -95,8 +95,6 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         ConfigError
             When a head needs ids that were not passed.
         """
-        import lightning as L
-
         from tscl.data import WindowDataModule
         from tscl.learners import ContrastiveLearner
         from tscl.learners.history import History
@@ -115,18 +113,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
                 averaging=self.averaging,
                 seed=seed,
             )
-            trainer = L.Trainer(
-                max_epochs=self.max_epochs,
-                accelerator=self.accelerator,
-                devices=1,
-                precision=self.precision,
-                callbacks=[history],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=bool(self.verbose),
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-            )
+            trainer = quiet_trainer(self, history)
             module = WindowDataModule(
                 data,
                 batch_size=self.batch_size,
@@ -322,6 +309,25 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         learning.build(self.n_channels_in_)
         load_state(learning, folder / AUGMENTER)
         return learning.eval()
+
+
+def quiet_trainer(estimator: Any, *callbacks: Any) -> Any:
+    """Return a trainer by an estimator's settings that writes no files."""
+    import lightning as L
+
+    return L.Trainer(
+        max_epochs=estimator.max_epochs,
+        accelerator=estimator.accelerator,
+        devices=1,
+        precision=estimator.precision,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=bool(estimator.verbose),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
 
 
 @contextmanager

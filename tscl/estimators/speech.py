@@ -16,17 +16,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from tscl.data import WindowDataset
-from tscl.data.files import atomic_folder
 from tscl.data.speech.arrays import PairedWindows, paired_windows, same_rows, same_sensors
 from tscl.encoders import BrainConv
 from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
-from tscl.estimators.base import quiet_training
+from tscl.estimators.base import quiet_trainer, quiet_training
 from tscl.estimators.inputs import as_signals
 from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.evaluation import embed
 from tscl.evaluation.contexts import device_for
 from tscl.evaluation.retrieval.ranking import check_ks, match_scores, true_ranks
+from tscl.files import atomic_folder
 from tscl.functional import clip_loss
 from tscl.losses import ClipLoss
 
@@ -162,7 +162,6 @@ class SpeechDecoder(BaseEstimator):
         ConfigError
             When arrays are passed beside speech windows, or a setting is out of its range.
         """
-        import lightning as L
         from lightning.pytorch.callbacks import EarlyStopping
 
         from tscl.data import WindowDataModule
@@ -185,19 +184,7 @@ class SpeechDecoder(BaseEstimator):
             )
             first = train[[0]]
             learner.build(first.x.shape[1], first.paired["speech"].shape[1], len(train.subjects))
-            trainer = L.Trainer(
-                max_epochs=self.max_epochs,
-                accelerator=self.accelerator,
-                devices=1,
-                precision=self.precision,
-                callbacks=[*stop, history],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=bool(self.verbose),
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-                num_sanity_val_steps=0,
-            )
+            trainer = quiet_trainer(self, *stop, history)
             mixed = None if val is None else val.select(np.random.default_rng(0).permutation(len(val)))
             module = WindowDataModule(
                 train, mixed, batch_size=self.batch_size, windows_per_trial=1, trials_per_patient=1, seed=seed

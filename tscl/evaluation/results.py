@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from tscl.data.files import atomic_file
 from tscl.errors import DataError
 from tscl.evaluation.bootstrap import bootstrap_metrics, percentile_interval
 from tscl.evaluation.metrics import METRICS
+from tscl.files import atomic_file
 
 Predictions: TypeAlias = dict[tuple[Any, ...], list[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 ROW = ["model", "method", "fraction", "unit", "metric"]

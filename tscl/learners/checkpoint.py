@@ -10,8 +10,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from tscl.data.files import atomic_file
 from tscl.errors import DataError, DataNotFoundError
+from tscl.files import atomic_file
 
 LAST = "last.ckpt"
 

@@ -9,7 +9,7 @@ import lightning as L
 import pandas as pd
 from torch import Tensor
 
-from tscl.data.files import atomic_file
+from tscl.files import atomic_file
 
 
 class History(L.Callback):

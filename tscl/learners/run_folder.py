@@ -12,9 +12,9 @@ import lightning as L
 import numpy as np
 import pandas as pd
 
-from tscl.data.files import atomic_file
 from tscl.encoders import save_encoder, save_state
 from tscl.errors import ConfigError, DataNotFoundError
+from tscl.files import atomic_file
 from tscl.learners.history import History
 
 MANIFEST, METRICS, CARD, CHECKPOINTS = "split.json", "metrics.csv", "model_card.md", "checkpoints"

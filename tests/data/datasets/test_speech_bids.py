@@ -5,8 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from tscl.data.datasets.speech_bids import BIDSSpeech, find_sound, read_events, read_textgrid, sound_words
+from tscl.data.datasets.speech_bids import BIDSSpeech, find_sound, read_events
 from tscl.data.speech.recording import SpeechRecording
+from tscl.data.speech.tables import read_textgrid, sound_words
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 
 pytest.importorskip("mne_bids")

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from tscl.data.datasets.bids import BIDSFolder
-from tscl.data.datasets.speech_bids import find_sound, read_events, sound_folder, sound_words, with_words
+from tscl.data.datasets.speech_bids import find_sound, read_events, sound_folder, with_words
 from tscl.data.readers.mne_reader import read_mne
 from tscl.data.sources import Source
 from tscl.data.speech.recording import SpeechRecording
 from tscl.data.speech.study import SpeechStudy
+from tscl.data.speech.tables import sound_words
 from tscl.errors import DataError
 
 _START = re.compile(r"Start File\s+(\d+)\.wav", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -182,19 +182,26 @@ def _heard(sounds: tuple[str, ...], chance: np.random.Generator) -> tuple[np.nda
     gap = np.zeros((N_BANDS + 2, round(SILENCE * SFREQ)))
     pieces, tables = [gap], []
     at = gap.shape[1]
-    mel = LogMel(n_bands=N_BANDS)
     for number in chance.permutation(len(sounds)):
         path = sounds[number]
-        sound, _ = read_sound(path, mel.sound_sfreq)
-        bands = mel(sound, SFREQ)
-        bands = (bands - bands.mean(axis=1, keepdims=True)) / (bands.std(axis=1, keepdims=True) + 1e-6)
-        loud = bands.mean(axis=0, keepdims=True)
-        rise = np.maximum(np.gradient(loud[0]), 0)[None]
+        drive = _drive(path, Path(path).stat().st_mtime_ns)
         words = words_of_sound(path)
         tables.append(words.assign(sound=path, sound_onset=words["onset"], onset=words["onset"] + at / SFREQ))
-        pieces += [np.concatenate([bands, loud / loud.std(), rise / (rise.std() + 1e-6)]), gap]
-        at += bands.shape[1] + gap.shape[1]
+        pieces += [drive, gap]
+        at += drive.shape[1] + gap.shape[1]
     return np.concatenate(pieces, axis=1), pd.concat(tables, ignore_index=True)
+
+
+@lru_cache(maxsize=64)
+def _drive(path: str, _changed: int) -> np.ndarray:
+    """What a sound drives the brain with, for all who hear it: bands, loudness, rises; anew once the file changed."""
+    mel = LogMel(n_bands=N_BANDS)
+    sound, _ = read_sound(path, mel.sound_sfreq)
+    bands = mel(sound, SFREQ)
+    bands = (bands - bands.mean(axis=1, keepdims=True)) / (bands.std(axis=1, keepdims=True) + 1e-6)
+    loud = bands.mean(axis=0, keepdims=True)
+    rise = np.maximum(np.gradient(loud[0]), 0)[None]
+    return np.concatenate([bands, loud / loud.std(), rise / (rise.std() + 1e-6)])
 
 
 def _sources(person: np.random.Generator, drive: np.ndarray) -> np.ndarray:

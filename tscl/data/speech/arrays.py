@@ -62,14 +62,6 @@ class PairedWindows(WindowDataset):
             batch.paired["speech"] = torch.from_numpy(self.speech[rows])
         return batch
 
-    def select(self, which: np.ndarray | Sequence[int] | str) -> PairedWindows:
-        """Return the chosen windows without copying signals; see :meth:`WindowDataset.select`."""
-        chosen = super().select(which)
-        other = PairedWindows.__new__(PairedWindows)
-        other.__dict__.update({**self.__dict__, "rows": chosen.rows, "metadata": chosen.metadata})
-        other.__dict__.pop("_codes", None)
-        return other
-
 
 def paired_windows(
     signals: np.ndarray,

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 
-from tscl.data.cachekey import cache_key
-from tscl.data.files import atomic_folder
-from tscl.data.preprocessing import RecordingSkipped
+from tscl.data.cachekey import cache_key, file_hash
+from tscl.data.prepare import Skipped, over_recordings
 from tscl.data.preprocessing.pipeline import check_finite
 from tscl.data.preprocessing.steps import Step
-from tscl.data.recording import Channels
+from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
 from tscl.data.speech.positions import flat_positions, with_montage
 from tscl.data.speech.recording import SpeechRecording
-from tscl.data.speech.representations.cache import file_hash
 from tscl.data.speech.sounds import sound_seconds
 from tscl.data.speech.study import SpeechStudy
-from tscl.errors import ConfigError, DataError, TsclError
+from tscl.errors import ConfigError, DataError
+from tscl.files import atomic_folder
 
 log = logging.getLogger("tscl")
 
@@ -184,74 +184,54 @@ def load_speech(
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error={on_error!r}: choose 'raise' or 'skip'.")
     study.speech = None if speech is None else Path(speech)
-    folder = study.find(root)
-    sources = study.sources(folder)
+    found = study.find(root)
+    sources = study.sources(found)
     steps = list(study.preprocessing().steps if steps is None else steps)
     if cache is None:
-        return _corpus(*_read_all(sources, _Work(steps, montage, on_error, None), n_jobs, progress))
-    key = cache_key(sources, steps, montage, on_error, _digest_beside(study, folder, sources), CORPUS_VERSION)
+        return _corpus(*_read_all(sources, _Prepare(steps, montage, None), n_jobs, on_error, progress))
+    key = cache_key(sources, steps, montage, on_error, _digest_beside(study, found, sources), CORPUS_VERSION)
     folder = Path(cache) / f"speech-{key[:32]}"
     if not folder.is_dir():
         with atomic_folder(folder) as temporary:
-            _describe(temporary, *_read_all(sources, _Work(steps, montage, on_error, temporary), n_jobs, progress))
+            prepare = _Prepare(steps, montage, temporary)
+            _describe(temporary, *_read_all(sources, prepare, n_jobs, on_error, progress))
     return _corpus(*_open(folder))
 
 
 Prepared = tuple[Listened, pd.DataFrame]
-Skipped = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is done to every source; picklable, so that it can be done in another process."""
+class _Prepare:
+    """What is done to every recording; picklable, so that it can be done in another process.
+
+    With a folder the signals are put into a file there, and its name in their place.
+    """
 
     steps: Sequence[Step]
     montage: str | None
-    on_error: str
     folder: Path | None
 
-    def __call__(self, number: int, source: Source) -> tuple[list[Prepared], Skipped]:
-        """Prepared recordings of one source, and what was left out of it."""
-        done: list[Prepared] = []
-        try:
-            for recording in source.load():
-                if not isinstance(recording, SpeechRecording):
-                    raise DataError(f"{source.path}: the reader knows no heard words: it must give a SpeechRecording.")
-                done.append(self._prepare(recording, f"{number:05d}-{len(done):03d}.npy"))
-        except RecordingSkipped as error:
-            return done, [(source.path, str(error))]
-        except TsclError as error:
-            if self.on_error == "raise":
-                raise
-            return done, [(source.path, str(error))]
-        return done, []
-
-    def _prepare(self, recording: SpeechRecording, file: str) -> Prepared:
-        """Run the steps; with a folder the signals are put into a file there, and its name in their place."""
+    def __call__(self, recording: Recording) -> Prepared:
+        where = recording.source or recording.name
+        if not isinstance(recording, SpeechRecording):
+            raise DataError(f"{where}: the reader knows no heard words: it must give a SpeechRecording.")
         check_finite(recording)
         changed: Any = recording
         for step in self.steps:
             changed = step(changed)
-        where = recording.source or recording.name
         channels = changed.channels if self.montage is None else with_montage(changed.channels, self.montage)
         data: Any = changed.data
         if self.folder is not None:
-            np.save(self.folder / file, data)
-            data = file
+            data = f"{uuid4().hex}.npy"
+            np.save(self.folder / data, changed.data)
         return Listened(data, channels, changed.ids, changed.source, flat_positions(channels, where)), recording.words
 
 
-def _read_all(sources: Sequence[Source], work: _Work, n_jobs: int, progress: bool) -> tuple[list[Prepared], Skipped]:
-    from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
-
-    call: Any = delayed(work)
-    stream = Parallel(n_jobs=n_jobs, return_as="generator")(call(*one) for one in enumerate(sources))
-    done: list[Prepared] = []
-    skipped: Skipped = []
-    for part, left_out in tqdm(stream, total=len(sources), desc="recordings", unit="file", disable=not progress):
-        done += part
-        skipped += left_out
+def _read_all(
+    sources: Sequence[Source], prepare: _Prepare, n_jobs: int, on_error: str, progress: bool
+) -> tuple[list[Prepared], Skipped]:
+    done, skipped = over_recordings(sources, prepare, n_jobs, on_error, progress)
     if not done:
         reason = skipped[0][1] if skipped else "the study lists none."
         raise DataError(f"no recording of {len(sources)} could be used; the first reason: {reason}")
@@ -293,16 +273,22 @@ def _digest_beside(study: SpeechStudy, root: Path, sources: Sequence[Source]) ->
 
 
 def _describe(folder: Path, done: list[Prepared], skipped: Skipped) -> None:
-    """Write what belongs to the signals that lie in the folder already."""
+    """Name the signals that lie in the folder by source and recording, and write what belongs to them."""
+    source = pd.Series(pd.factorize(pd.Series([one.source for one, _ in done]))[0])
+    files = [
+        f"{number:05d}-{again:03d}.npy" for number, again in zip(source, source.groupby(source).cumcount(), strict=True)
+    ]
+    for (one, _), file in zip(done, files, strict=True):
+        (folder / str(one.data)).rename(folder / file)
     described = [
         {
-            "file": one.data,
+            "file": file,
             "channels": one.channels.to_dict(),
             "ids": one.ids,
             "source": one.source,
             "positions": one.positions.astype(float).tolist(),
         }
-        for one, _ in done
+        for (one, _), file in zip(done, files, strict=True)
     ]
     table = pd.concat([words.assign(recording=number) for number, (_, words) in enumerate(done)], ignore_index=True)
     table.to_parquet(folder / "words.parquet")

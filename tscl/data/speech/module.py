@@ -6,9 +6,8 @@ from typing import Literal
 
 import lightning as L
 import numpy as np
-from torch.utils.data import DataLoader
 
-from tscl.data.loading import WindowLoader, eval_loader
+from tscl.data.module import WindowDataModule
 from tscl.data.preprocessing.steps import Step
 from tscl.data.sampling import HierarchicalBatchSampler
 from tscl.data.speech.corpus import SpeechCorpus, load_speech
@@ -17,11 +16,11 @@ from tscl.data.speech.representations.cache import speech_features
 from tscl.data.speech.split import SpeechSplit, split_speech
 from tscl.data.speech.study import SpeechStudy
 from tscl.data.speech.windows import SpeechWindows
+from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError
-from tscl.types import Batch
 
 
-class SpeechDataModule(L.LightningDataModule):
+class SpeechDataModule(WindowDataModule):
     """Windows of M/EEG and of the speech that was heard, parted by speech: prepared, cached, checked for leaks.
 
     Parameters
@@ -102,7 +101,7 @@ class SpeechDataModule(L.LightningDataModule):
         on_error: Literal["raise", "skip"] = "raise",
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        L.LightningDataModule.__init__(self)
         if seconds <= 0 or clip <= 0 or not 0 <= baseline <= seconds or batch_size < 1:
             raise ConfigError(
                 f"windows of {seconds:g} s with a baseline of {baseline:g} s, clipped at {clip:g}, {batch_size} a "
@@ -113,7 +112,7 @@ class SpeechDataModule(L.LightningDataModule):
         if not (val >= 0 and test > 0 and val + test < 1):
             raise ConfigError(f"val={val:g} and test={test:g}: shares of the speech, which leave some for training.")
         self.study, self.representation, self.root, self.speech = study, representation, root, speech
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self._set_batches(batch_size, 1, 1, num_workers, seed)
         self.cutting = {"seconds": seconds, "delay": delay, "baseline": baseline, "clip": clip}
         self.sharing = {"val": val, "test": test, "block_seconds": block_seconds}
         self.split_seed, self.train_stride = split_seed, train_stride
@@ -190,26 +189,12 @@ class SpeechDataModule(L.LightningDataModule):
         """Number of subjects."""
         return len(self.load().subjects)
 
-    @property
-    def _pin_memory(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _sampler(self) -> HierarchicalBatchSampler:
+        """Shuffle all training windows, anew every epoch."""
+        windows = np.arange(len(self.split.train))
+        return HierarchicalBatchSampler(windows, None, self.batch_size, windows_per_trial=1, **self._share)
 
-    def train_dataloader(self) -> WindowLoader:
-        """Return the training loader of this process: all training windows, shuffled anew every epoch."""
-        sampler = HierarchicalBatchSampler(
-            np.arange(len(self.split.train)),
-            None,
-            self.batch_size,
-            windows_per_trial=1,
-            seed=self.seed,
-            num_replicas=1 if self.trainer is None else self.trainer.world_size,
-            rank=0 if self.trainer is None else self.trainer.global_rank,
-        )
-        return WindowLoader(self.split.train, sampler, self.num_workers, self._pin_memory)
-
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """Return the validation loader, always in the same mixed order, in a list that is empty without validation."""
-        if self.split.val is None:
-            return []
-        mixed = self.split.val.select(np.random.default_rng(0).permutation(len(self.split.val)))
-        return [eval_loader(mixed, self.batch_size, self.num_workers, self._pin_memory)]
+    def _validated(self) -> WindowDataset | None:
+        """Mix the validation windows, always alike: neighbours would be each other's negatives."""
+        val = self.split.val
+        return None if val is None else val.select(np.random.default_rng(0).permutation(len(val)))

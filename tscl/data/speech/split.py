@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tscl.data.leakage import _check_overlap, check_stimuli, name_some
+from tscl.data.leakage import check_overlap, check_stimuli, name_some
 from tscl.data.speech.windows import SpeechWindows
 from tscl.data.splits import Split
 from tscl.errors import DataError, LeakageError
@@ -50,7 +50,7 @@ class SpeechSplit(Split):
         for number, first in enumerate(sides):
             for second in sides[number + 1 :]:
                 check_stimuli(first.metadata, second.metadata, first.duration)
-                _check_overlap(first, second)
+                check_overlap(first, second)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tscl.data.files import atomic_folder
 from tscl.errors import DataError
+from tscl.files import atomic_folder
 
 SFREQ = 16_000
 # First three formants (Hz) of vowels, after Peterson and Barney, JASA 1952, rounded.

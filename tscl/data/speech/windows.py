@@ -185,15 +185,6 @@ class SpeechWindows(WindowDataset):
         batch.paired["speech"] = torch.from_numpy(self.speech(index))
         return batch
 
-    def select(self, which: np.ndarray | Sequence[int] | str) -> SpeechWindows:
-        """Return the chosen windows without copying anything; see :meth:`WindowDataset.select`."""
-        chosen = super().select(which)
-        other = object.__new__(type(self))
-        other.__dict__.update({**self.__dict__, "rows": chosen.rows, "metadata": chosen.metadata})
-        for cached in ("_codes", "y"):
-            other.__dict__.pop(cached, None)
-        return other
-
 
 def _channels(corpus: SpeechCorpus) -> Channels:
     """Return the channels that all recordings share, or numbered slots where they differ."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tscl.data.speech.sounds import read_sound
+from tscl.data.speech.tables import read_text_table
 from tscl.errors import DataError
 
 RATE = 16_000.0
@@ -58,15 +59,12 @@ def words_of_sound(path: str | Path, shortest: float = 3.0, longest: float = 8.0
     words = words.sort_values("onset", kind="stable", ignore_index=True)
     if "sequence" not in words.columns:
         words["sequence"] = _sequences(words, shortest, longest)
-    words["sequence"] = [f"{path.stem}/{one}" for one in words["sequence"]]
+    words["sequence"] = [f"{path.stem}/{one}" for one in words["sequence"].fillna("")]
     return words
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    words = pd.read_csv(path, sep="\t", keep_default_na=False, na_values={"word": ["", "n/a"]})
-    missing = [name for name in ("onset", "duration", "word") if name not in words.columns]
-    if missing:
-        raise DataError(f"{path} has no columns {missing}: it needs onset, duration (s) and word.")
+    words = read_text_table(path, ["onset", "duration", "word"])
     for name in ("onset", "duration"):
         words[name] = pd.to_numeric(words[name], errors="coerce").astype(float)
         if not np.isfinite(words[name]).all():

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from tscl.data import SeriesTask
-from tscl.data.files import atomic_file
 from tscl.errors import ConfigError, DataError
 from tscl.evaluation.anomaly.streaming import BETA, LOCAL, adjusted_scores, anomaly_scores, sparse, threshold
 from tscl.evaluation.anomaly.tolerance import (
@@ -23,6 +22,7 @@ from tscl.evaluation.anomaly.tolerance import (
     point_metrics,
     segments,
 )
+from tscl.files import atomic_file
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from tscl.data.files import atomic_file
 from tscl.errors import ConfigError, DataError
 from tscl.evaluation.bootstrap import percentile_interval
+from tscl.files import atomic_file
 
 METRICS = ("mse", "mae")
 Key: TypeAlias = tuple[str, int, int]

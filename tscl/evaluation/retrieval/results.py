@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tscl.data.files import atomic_file
 from tscl.errors import DataError
 from tscl.evaluation.bootstrap import percentile_interval
 from tscl.evaluation.retrieval.ranking import KS, chance_level, check_ks, hits, retrieval_metrics
 from tscl.evaluation.retrieval.words import word_chance, word_codes
+from tscl.files import atomic_file
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,15 @@ class RetrievalResults:
         chance = self.chance()
         lines.append("| " + " | ".join([CHANCE, *(_cell(chance[name]) for name in shown)]) + " |")
         return "\n".join([*lines, "", self.statement()] if statement else lines)
+
+    def subjects_markdown(self) -> str:
+        """Return a table with a line a model and subject, chance included, without the metrics of words."""
+        shown = [name for name in self.metrics if not name.startswith("word_")]
+        lines = ["| model | subject | queries | " + " | ".join(shown) + " |", "|---" * (3 + len(shown)) + "|"]
+        for row in self.by_subject().to_dict("records"):
+            cells = [f"{row[name]:.3f}" for name in shown]
+            lines.append("| " + " | ".join([row["model"], row["subject"], str(row["queries"]), *cells]) + " |")
+        return "\n".join(lines)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table of queries; an older file stays when that fails."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tscl.data.cachekey import describe
-from tscl.data.files import atomic_file
+from tscl.data.cachekey import describe, file_hash
 from tscl.data.speech.representations.base import SpeechRepresentation
 from tscl.data.speech.sounds import read_sound, resample_sound
-from tscl.errors import DataError, DataNotFoundError
+from tscl.errors import DataError
+from tscl.files import atomic_file
 
 VERSION = 1
 """Raised when cached features of older versions of tscl must be computed again."""
@@ -133,11 +133,3 @@ def open_features(path: Path) -> np.ndarray | None:
         log.debug("%s: %s", path, error)
     log.warning("the cached features %s are damaged: they are computed again.", path)
     return None
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content; raises DataNotFoundError where there is none."""
-    if not path.is_file():
-        raise DataNotFoundError(f"the file {path} does not exist: put it in place.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -100,8 +100,7 @@ class Wav2Vec2(SpeechRepresentation):
 
     @functools.cached_property
     def _model(self) -> Any:
-        self.check()
-        model = load_model(str(self.folder))
+        model = load_model(self.folder)
         n = model.config.num_hidden_layers + 1
         wrong = [layer for layer in self.layers if not -n <= layer < n]
         if wrong:
@@ -155,7 +154,7 @@ def check_folder(folder: str | Path | None) -> None:
             raise DataNotFoundError(f"{folder} has no {name}: {advice}")
 
 
-def load_model(folder: str | Path) -> Any:
+def load_model(folder: str | Path | None) -> Any:
     """Load a wav2vec 2.0 model, or one with the same convolutions, for inference.
 
     Returns

@@ -6,8 +6,8 @@ from multiprocessing import get_context
 
 import pytest
 
-from tscl.data.files import atomic_file, atomic_folder
 from tscl.errors import DataError
+from tscl.files import atomic_file, atomic_folder
 
 
 def test_folder_appears_at_the_end(tmp_path):
