@@ -166,6 +166,32 @@ def test_speech_that_was_trained_on_is_no_test(run, home, tmp_path, capsys):
     assert set(pd.read_csv(out)["split"]) == {"new"}
 
 
+def test_a_part_of_the_runs_speech_is_judged_by_what_was_not_heard(run, home, tmp_path, capsys):
+    manifest = json.loads((run / "split.json").read_text())
+    folder = tmp_path / "part"
+    folder.mkdir()
+    for path in synthetic(home).glob("*.wav"):
+        words = pd.read_csv(path.with_suffix(".tsv"), sep="\t", keep_default_na=False)
+        kept = words[(f"{path.stem}/" + words["sequence"]).isin(manifest["test"]["ids"])]
+        if len(kept):
+            shutil.copy(path, folder)
+            kept.to_csv(folder / f"{path.stem}.tsv", sep="\t", index=False)
+    command = ["evaluate", "--run", str(run), "--speech", str(folder), "--accelerator", "cpu"]
+    assert main(command) == 0
+    assert "Tested on speech that was never heard in training" in (run / "results" / "results.md").read_text()
+
+    name = manifest["train"]["ids"][0].split("/")[0]
+    shutil.copy(synthetic(home) / f"{name}.wav", folder)
+    shutil.copy(synthetic(home) / f"{name}.tsv", folder)
+    for path in folder.glob("*"):
+        if path.stem != name:
+            path.unlink()
+    capsys.readouterr()
+    assert main(command) == 1
+    [said] = errors(capsys.readouterr().err)
+    assert "the run was trained on" in said
+
+
 def test_a_finished_run_is_left_as_it_is(run, home, capsys):
     weights = (run / "encoder.safetensors").read_bytes()
     queries = pd.read_csv(run / "results" / "queries.csv")
