@@ -1,6 +1,7 @@
-"""Write ``api.md``, a line for every public name, from the docstrings: ``python docs/make_api.py``."""
+"""Write ``api.md``, a line for every public name, and the pages of ``api/``: ``python docs/make_api.py``."""
 
 import importlib
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -25,8 +26,12 @@ PACKAGES = (
 )
 HEAD = """# API
 
-A line for every public name; `help(name)` shows its parameters, shapes, units, errors and source. This page is written
-by [make_api.py](make_api.py).
+A line for every public name; the page of its package has its parameters, shapes, units, errors and source, and so has
+`help(name)`. This page and those are written by [make_api.py](make_api.py).
+"""
+PAGE_HEAD = """# `{package}`
+
+{about}
 """
 
 
@@ -36,22 +41,58 @@ def public(package: str) -> dict[str, Any]:
     return {name: value for name in module.__all__ if not inspect.ismodule(value := getattr(module, name))}
 
 
+def plain(text: str) -> str:
+    """Return text whose roles and literals are written as code."""
+    return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", text).replace("``", "`")
+
+
+def about(package: str) -> str:
+    """Return the first line of a package's docstring."""
+    return plain((importlib.import_module(package).__doc__ or "").strip().splitlines()[0])
+
+
 def first_sentence(value: Any) -> str:
-    """Return the first paragraph of a docstring, its roles written as code."""
+    """Return the first paragraph of a docstring."""
     if not (inspect.isclass(value) or callable(value)):
         return f"A {type(value).__name__}: {', '.join(f'`{key}`' for key in value)}."
-    paragraph = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
-    return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", paragraph).replace("``", "`")
+    return plain(" ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()))
+
+
+def identifier(package: str, name: str) -> str:
+    """Return the path of a public name; where a module has the same path, that of the name within the module."""
+    path = f"{package}.{name}"
+    return f"{path}.{name}" if importlib.util.find_spec(path) else path
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every page by its path below ``docs``: a name is shown once, elsewhere there is a link."""
+    overview, texts = [HEAD], {}
+    shown: dict[int, str] = {}
+    for package in PACKAGES:
+        names, page = public(package), f"api/{package}.md"
+        lines = [f"- `{name}`: {first_sentence(value)}" for name, value in names.items()]
+        overview.append("\n".join([f"## [`{package}`]({page})", "", about(package), "", *lines]) + "\n")
+        parts = [PAGE_HEAD.format(package=package, about=about(package))]
+        for name, value in names.items():
+            if id(value) in shown:
+                parts.append(f"`{name}`: see [{shown[id(value)]}]({shown[id(value)]}.md).\n")
+            else:
+                shown[id(value)] = package
+                parts.append(f"::: {identifier(package, name)}\n")
+        texts[page] = "\n".join(parts)
+    return {"api.md": "\n".join(overview), **texts}
 
 
 def main() -> None:
-    """Write the page."""
-    parts = [HEAD]
-    for package in PACKAGES:
-        about = (importlib.import_module(package).__doc__ or "").strip().splitlines()[0].replace("``", "`")
-        lines = [f"- `{name}`: {first_sentence(value)}" for name, value in public(package).items()]
-        parts.append("\n".join([f"## `{package}`", "", about, "", *lines]) + "\n")
-    Path(__file__).with_name("api.md").write_text("\n".join(parts))
+    """Write the pages, and remove those of packages that are no more."""
+    docs = Path(__file__).parent
+    (docs / "api").mkdir(exist_ok=True)
+    texts = pages()
+    for old in docs.glob("api/*.md"):
+        if old.relative_to(docs).as_posix() not in texts:
+            old.unlink()
+    for path, text in texts.items():
+        (docs / path).write_text(text)
 
 
 if __name__ == "__main__":
