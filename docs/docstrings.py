@@ -1,6 +1,8 @@
-"""An extension of griffe, which reads the package for the API pages: names that are exported lazily, roles as links."""
+"""An extension of griffe, which reads docstrings for the API pages: lazy exports, roles, grouped parameters."""
 
 import ast
+import itertools
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import griffe
 
-LOG = griffe.get_logger("mkdocs.plugins.tscl")
+LOG = logging.getLogger("mkdocs.plugins.tscl")
 PAGES = Path(__file__).parent / "api"
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`(~?)([^`]+)`")
 
@@ -32,6 +34,9 @@ class TsclExtension(griffe.Extension):
         for one in objects:
             if one.docstring:
                 one.docstring.value = ROLE.sub(lambda role, one=one: link(role, one, pkg, shown), one.docstring.value)
+                for section in one.docstring.parsed:
+                    if section.kind is griffe.DocstringSectionKind.parameters:
+                        section.value = grouped(section.value, one)
 
 
 def walk(parent: Any) -> Iterator[Any]:
@@ -51,8 +56,22 @@ def exported(module: griffe.Module) -> dict[str, str]:
     }
 
 
+def grouped(items: list[griffe.DocstringParameter], where: Any) -> list[griffe.DocstringParameter]:
+    """Put parameters that were described together back into one entry: griffe gives all the first one's default."""
+    entries = []
+    for _, together in itertools.groupby(items, key=lambda item: item.description):
+        first, *others = together
+        if others:
+            names = [first.name, *(item.name for item in others)]
+            types = {str(where.parameters[name].annotation) for name in names if name in where.parameters}
+            kind = first.annotation if len(types) == 1 else None
+            first = griffe.DocstringParameter(", ".join(names), description=first.description, annotation=kind)
+        entries.append(first)
+    return entries
+
+
 def find(name: str, where: Any, pkg: griffe.Module, shown: dict[str, str]) -> Any:
-    """Return what a name means in a docstring: in its class, its module, the packages above, or else on the API pages."""
+    """Return what a name means in a docstring: in its class, its module, the packages above, or on the API pages."""
     if name.startswith("tscl."):
         return pkg[name.removeprefix("tscl.")]
     scope: Any = where
@@ -66,7 +85,7 @@ def find(name: str, where: Any, pkg: griffe.Module, shown: dict[str, str]) -> An
 
 
 def link(role: re.Match[str], where: Any, pkg: griffe.Module, shown: dict[str, str]) -> str:
-    """Return what stands in the place of a role: a link where the API pages show the name, otherwise its name as code."""
+    """Return what replaces a role: a link where the API pages show the name, otherwise the name as code."""
     short, name = role.groups()
     label = f"`{name.rpartition('.')[2] if short else name}`"
     try:

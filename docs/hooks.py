@@ -1,9 +1,8 @@
-"""Hooks of mkdocs: pages link to files of the repository by paths that work on a forge, and here those files join the site."""
+"""Hooks of mkdocs: links to files of the repository work on a forge; here those files join the site."""
 
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files

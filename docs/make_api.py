@@ -33,6 +33,9 @@ PAGE_HEAD = """# `{package}`
 
 {about}
 """
+INHERITED = """    options:
+      inherited_members: true
+"""
 
 
 def public(package: str) -> dict[str, Any]:
@@ -58,6 +61,11 @@ def first_sentence(value: Any) -> str:
     return plain(" ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()))
 
 
+def inherits(value: Any) -> bool:
+    """Return whether a class has methods of another class of the package."""
+    return inspect.isclass(value) and any(one.__module__.startswith("tscl.") for one in value.__mro__[1:])
+
+
 def identifier(package: str, name: str) -> str:
     """Return the path of a public name; where a module has the same path, that of the name within the module."""
     path = f"{package}.{name}"
@@ -78,7 +86,8 @@ def pages() -> dict[str, str]:
                 parts.append(f"`{name}`: see [{shown[id(value)]}]({shown[id(value)]}.md).\n")
             else:
                 shown[id(value)] = package
-                parts.append(f"::: {identifier(package, name)}\n")
+                options = INHERITED if package == "tscl" and inherits(value) else ""
+                parts.append(f"::: {identifier(package, name)}\n{options}")
         texts[page] = "\n".join(parts)
     return {"api.md": "\n".join(overview), **texts}
 

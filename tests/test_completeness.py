@@ -1,6 +1,7 @@
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,24 @@ def test_a_public_name_says_what_it_is_and_takes(name, value):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_api_page_names_everything(package):
     page = (ROOT / "docs" / "api.md").read_text()
-    [section] = re.findall(rf"^## `{re.escape(package)}`\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+    [section] = re.findall(rf"^## \[`{re.escape(package)}`\]\(.*?\)\n(.*?)(?=^## |\Z)", page, re.M | re.S)
     listed = re.findall(r"^- `(\w+)`: \S", section, re.M)
     assert sorted(listed) == sorted(public(package)), "run: python docs/make_api.py"
+    details = (ROOT / "docs" / "api" / f"{package}.md").read_text()
+    shown = re.findall(r"^(?:::: [\w.]*?|`)(\w+)(?:`: see .*)?$", details, re.M)
+    assert sorted(shown) == sorted(public(package)), "run: python docs/make_api.py"
+
+
+def test_the_api_pages_are_those_that_the_docstrings_give():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        make_api = importlib.import_module("make_api")
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    assert sorted(make_api.PACKAGES) == sorted(PACKAGES)
+    written = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in ROOT.glob("docs/api/*.md")}
+    written["api.md"] = (ROOT / "docs" / "api.md").read_text()
+    assert make_api.pages() == written, "run: python docs/make_api.py"
 
 
 @pytest.mark.parametrize(

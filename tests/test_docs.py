@@ -1,14 +1,20 @@
+import importlib
 import inspect
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import griffe
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FILES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
 
 
@@ -41,7 +47,7 @@ def test_the_readme_example_is_ten_lines():
     assert len(statements) <= 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", FILES, ids=name)
 def test_links_and_named_files_exist(page):
     text = page.read_text()
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
@@ -53,6 +59,58 @@ def test_links_and_named_files_exist(page):
 def test_every_page_is_reached_from_the_index():
     index = (ROOT / "docs" / "index.md").read_text()
     assert [page.name for page in ROOT.glob("docs/*.md") if page.name != "index.md" and page.name not in index] == []
+
+
+def entries(nav: list) -> list[str]:
+    """The pages of a navigation, in its order."""
+    values = [value for entry in nav for value in entry.values()]
+    return [page for value in values for page in (entries(value) if isinstance(value, list) else [value])]
+
+
+def test_the_navigation_of_the_site_has_every_page_once():
+    nav = entries(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")]
+    assert sorted(nav) == sorted([*pages, "CHANGELOG.md", "CONTRIBUTING.md"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site: a broken link, an unknown name in a docstring or a page left out is an error there."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_site_shows_the_docstring_of_every_public_name(site):
+    anchors = {one for page in site.glob("api/*.html") for one in re.findall(r'\bid="([\w.]+)"', page.read_text())}
+    packages = [importlib.import_module(path.stem) for path in ROOT.glob("docs/api/*.md")]
+    named = [(package.__name__, one, getattr(package, one)) for package in packages for one in package.__all__]
+    named = [(package, one, value) for package, one, value in named if not inspect.ismodule(value)]
+    # tscl.data.prepare is a module too, so its function has the path within the module.
+    shown = {id(value) for package, one, value in named if {f"{package}.{one}", f"{package}.{one}.{one}"} & anchors}
+    assert len(shown) > 200
+    assert [f"{package}.{one}" for package, one, value in named if id(value) not in shown] == []
+
+
+def test_the_site_is_whole_and_fetches_nothing(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        outside = r'<(?:script|img|iframe|link)\b[^>]*(?:src|href)="(?:https?:)?//[^>]*>'
+        assert re.findall(outside, text) == [], page
+        assert re.findall(r":(?:class|func|meth|attr|data|mod|math|ref):(?=<|`)", text) == [], page
+
+
+def test_a_docstring_that_names_nothing_is_a_warning(tmp_path, caplog):
+    shutil.copytree(ROOT / "tscl", tmp_path / "tscl", ignore=shutil.ignore_patterns("__pycache__"))
+    module = tmp_path / "tscl" / "functional" / "kernels.py"
+    module.write_text(module.read_text().replace("AutoTCL uses it", "AutoTCL uses :func:`no_such_name`"))
+    extensions = griffe.load_extensions("dataclasses", str(ROOT / "docs" / "docstrings.py"))
+    griffe.load(tmp_path / "tscl", search_paths=[tmp_path], extensions=extensions, docstring_parser="numpy")
+    [warning] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warning == "tscl.functional.kernels.mmd: its docstring names no_such_name, which is not found"
 
 
 def test_the_two_lines_of_the_readme_are_those_that_ci_runs():

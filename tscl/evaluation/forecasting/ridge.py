@@ -28,13 +28,12 @@ class Columns(Protocol):
 
 
 class RidgePath:
-    r"""Ridge regression with an unpenalised intercept, for all penalties from one eigendecomposition.
+    """Ridge regression with an unpenalised intercept, for all penalties from one eigendecomposition.
 
-    With centred features :math:`X` and targets :math:`Y` the coefficients are
-    :math:`(X^\top X + \alpha I)^{-1} X^\top Y = V (S + \alpha)^{-1} V^\top X^\top Y`, where
-    :math:`V S V^\top = X^\top X`; with fewer rows than features :math:`X X^\top` is decomposed instead. Another penalty
-    is another diagonal, so trying one costs a prediction. Everything is computed in float64, and targets are read in
-    blocks of columns, so that they need not fit into memory.
+    With centred features ``X``, targets ``Y`` and penalty ``a`` the coefficients are ``inv(X' X + a I) X' Y``, which is
+    ``V inv(S + a I) V' X' Y`` where ``V S V' = X' X``; with fewer rows than features ``X X'`` is decomposed instead.
+    Another penalty is another diagonal, so trying one costs a prediction. Everything is computed in float64, and
+    targets are read in blocks of columns, so that they need not fit into memory.
 
     Parameters
     ----------
