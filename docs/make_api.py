@@ -73,21 +73,21 @@ def identifier(package: str, name: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page by its path below ``docs``: a name is shown once, elsewhere there is a link."""
+    """Return the text of every page by its path below ``docs``; a name of two packages is shown in the first."""
     overview, texts = [HEAD], {}
     shown: dict[int, str] = {}
     for package in PACKAGES:
         names, page = public(package), f"api/{package}.md"
-        lines = [f"- `{name}`: {first_sentence(value)}" for name, value in names.items()]
-        overview.append("\n".join([f"## [`{package}`]({page})", "", about(package), "", *lines]) + "\n")
-        parts = [PAGE_HEAD.format(package=package, about=about(package))]
+        lines, parts = [], [PAGE_HEAD.format(package=package, about=about(package))]
         for name, value in names.items():
             if id(value) in shown:
-                parts.append(f"`{name}`: see [{shown[id(value)]}]({shown[id(value)]}.md).\n")
+                parts.append(f"[`{name}`]({shown[id(value)]}): see there.\n")
             else:
-                shown[id(value)] = package
+                shown[id(value)] = f"{package}.md#{identifier(package, name)}"
                 options = INHERITED if package == "tscl" and inherits(value) else ""
                 parts.append(f"::: {identifier(package, name)}\n{options}")
+            lines.append(f"- [`{name}`](api/{shown[id(value)]}): {first_sentence(value)}")
+        overview.append("\n".join([f"## [`{package}`]({page})", "", about(package), "", *lines]) + "\n")
         texts[page] = "\n".join(parts)
     return {"api.md": "\n".join(overview), **texts}
 

@@ -67,10 +67,10 @@ def test_a_public_name_says_what_it_is_and_takes(name, value):
 def test_the_api_page_names_everything(package):
     page = (ROOT / "docs" / "api.md").read_text()
     [section] = re.findall(rf"^## \[`{re.escape(package)}`\]\(.*?\)\n(.*?)(?=^## |\Z)", page, re.M | re.S)
-    listed = re.findall(r"^- `(\w+)`: \S", section, re.M)
+    listed = re.findall(r"^- \[`(\w+)`\]\(\S+\): \S", section, re.M)
     assert sorted(listed) == sorted(public(package)), "run: python docs/make_api.py"
     details = (ROOT / "docs" / "api" / f"{package}.md").read_text()
-    shown = re.findall(r"^(?:::: [\w.]*?|`)(\w+)(?:`: see .*)?$", details, re.M)
+    shown = re.findall(r"^(?:::: [\w.]*?|\[`)(\w+)(?:`\]\(\S+\): see there\.)?$", details, re.M)
     assert sorted(shown) == sorted(public(package)), "run: python docs/make_api.py"
 
 
