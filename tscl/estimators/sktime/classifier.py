@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sktime.classification.base import BaseClassifier
 
-from tscl.estimators.sktime.frames import fresh, tiny, whole_series
+from tscl.estimators.sktime.frames import embed_each, fitted, fresh, tiny, whole_series
 
 if TYPE_CHECKING:
     from typing import Self
@@ -81,23 +81,24 @@ class EmbeddingClassifier(BaseClassifier):
             self.set_tags(**{"capability:predict_proba": False})
 
     def _fit(self, X: np.ndarray | pd.DataFrame, y: np.ndarray) -> Self:
-        windows = whole_series(X)
-        self.estimator_ = fresh(self.estimator, self.random_state)
-        self.estimator_.fit(windows, None)
-        self.classifier_ = fresh(self.classifier or _logistic_regression(), self.random_state)
-        self.classifier_.fit(self.estimator_.transform(windows), y)
+        self.estimator_ = fitted(self.estimator, self.random_state, whole_series(X))
+        classifier = _logistic_regression() if self.classifier is None else self.classifier
+        self.classifier_ = fresh(classifier, self.random_state).fit(self._embed(X), y)
         return self
 
+    def _embed(self, X: np.ndarray | pd.DataFrame) -> np.ndarray:
+        return np.stack(embed_each(self.estimator_.transform, X))
+
     def _predict(self, X: np.ndarray | pd.DataFrame) -> np.ndarray:
-        return self.classifier_.predict(self.estimator_.transform(whole_series(X)))
+        return self.classifier_.predict(self._embed(X))
 
     def _predict_proba(self, X: np.ndarray | pd.DataFrame) -> np.ndarray:
         if not self.get_tag("capability:predict_proba"):
             return super()._predict_proba(X)
-        return self.classifier_.predict_proba(self.estimator_.transform(whole_series(X)))
+        return self.classifier_.predict_proba(self._embed(X))
 
     @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:  # noqa: ARG003
         """Return settings for sktime's checks: one with and one without probabilities.
 
         Parameters

@@ -9,7 +9,15 @@ import pandas as pd
 from sktime.transformations.base import BaseTransformer
 
 from tscl.errors import ConfigError
-from tscl.estimators.sktime.frames import cut_windows, fresh, is_single, series_numbers, tiny, whole_series
+from tscl.estimators.sktime.frames import (
+    cut_windows,
+    embed_each,
+    fitted,
+    series_index,
+    series_numbers,
+    tiny,
+    whole_series,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -76,17 +84,15 @@ class PanelEmbedder(BaseTransformer):
         super().__init__()
 
     def _fit(self, X: np.ndarray | pd.DataFrame, y: Any = None) -> Self:
-        self.estimator_ = fresh(self.estimator, self.random_state)
-        self.estimator_.fit(whole_series(X), None)
+        self.estimator_ = fitted(self.estimator, self.random_state, whole_series(X))
         return self
 
     def _transform(self, X: np.ndarray | pd.DataFrame, y: Any = None) -> pd.DataFrame:
-        embedded = self.estimator_.transform(whole_series(X))
-        index = X.index.droplevel(-1).unique() if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(X))
-        return pd.DataFrame(embedded, index=index, columns=_names(embedded.shape[1]))
+        embedded = np.stack(embed_each(self.estimator_.transform, X))
+        return pd.DataFrame(embedded, index=series_index(X), columns=_names(embedded.shape[1]))
 
     @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:  # noqa: ARG003
         """Return settings for sktime's checks: one of TS2Vec and one of COMET, which uses the levels.
 
         Parameters
@@ -170,27 +176,24 @@ class SeriesEmbedder(BaseTransformer):
     def _fit(self, X: pd.DataFrame, y: Any = None) -> Self:
         if self.window_length < 2:
             raise ConfigError(f"window_length is {self.window_length}: a window needs at least 2 time steps.")
-        self.estimator_ = fresh(self.estimator, self.random_state)
-        self.estimator_.fit(cut_windows(X, self.window_length), None)
+        self.estimator_ = fitted(self.estimator, self.random_state, cut_windows(X, self.window_length))
         return self
 
     def _transform(self, X: pd.DataFrame, y: Any = None) -> pd.DataFrame:
-        if is_single(X):
-            signals, steps = X.to_numpy(dtype=np.float32).T[None], np.arange(len(X))
-            series = np.zeros(len(X), dtype=np.int64)
-        else:
-            signals, series = whole_series(X).numpy(), series_numbers(X)
-            steps = X.groupby(series).cumcount().to_numpy()
-        embedded = self.estimator_.encode(signals)
-        if embedded.shape[2] != signals.shape[2]:
-            raise ConfigError(
-                f"{type(self.estimator_.encoder_).__name__} gave {embedded.shape[2]} embeddings for {signals.shape[2]} "
-                "time steps: SeriesEmbedder needs an encoder that gives one a step; PanelEmbedder takes any."
-            )
-        return pd.DataFrame(embedded[series, :, steps], index=X.index, columns=_names(embedded.shape[1]))
+        embedded = embed_each(self.estimator_.encode, X)
+        series = series_numbers(X)
+        for z, n_times in zip(embedded, np.bincount(series), strict=True):
+            if z.shape[1] != n_times:
+                raise ConfigError(
+                    f"{type(self.estimator_.encoder_).__name__} gave {z.shape[1]} embeddings for {n_times} time steps: "
+                    "SeriesEmbedder needs an encoder that gives one a step; PanelEmbedder takes any."
+                )
+        steps = np.empty((len(X), len(embedded[0])), dtype=np.float32)
+        steps[np.argsort(series, kind="stable")] = np.concatenate(embedded, axis=1).T
+        return pd.DataFrame(steps, index=X.index, columns=_names(steps.shape[1]))
 
     @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:  # noqa: ARG003
         """Return settings for sktime's checks.
 
         Parameters
