@@ -9,6 +9,7 @@ from typing import Any
 PACKAGES = (
     "tscl",
     "tscl.estimators",
+    "tscl.estimators.sktime",
     "tscl.learners",
     "tscl.heads",
     "tscl.losses",

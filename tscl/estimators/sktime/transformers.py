@@ -111,8 +111,8 @@ class SeriesEmbedder(BaseTransformer):
 
     The encoder learns from windows that are cut out of the series, or out of all series of a panel, and then embeds
     each series in one piece. The levels of a panel or a hierarchical frame are id levels by their names, as the windows
-    of one series belong together. Most encoders, the default one too, look at later steps as well: for forecasting
-    take a causal one, such as that of :class:`tscl.AutoTCL`.
+    of one series belong together. Most encoders, the default one too, see later steps as well: for forecasting take a
+    causal one, such as :class:`tscl.encoders.CausalConvEncoder`.
 
     Parameters
     ----------
