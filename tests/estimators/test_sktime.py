@@ -129,6 +129,7 @@ def test_an_embedding_does_not_depend_on_the_rest_of_the_panel():
         direct = embedder.estimator_.transform(signals[[row], :, : lengths[row]])
         np.testing.assert_allclose(alone, direct, rtol=1e-5, atol=1e-7)
     steps = SeriesEmbedder(FrozenEstimator(embedder.estimator_)).fit(panel).transform(panel)
+    assert np.isfinite(steps.to_numpy()).all()
     for row in (0, 1, 2, 3):
         direct = embedder.estimator_.encode(signals[[row], :, : lengths[row]])[0].T
         np.testing.assert_allclose(steps.loc[row], direct, rtol=1e-4, atol=1e-6)
@@ -283,6 +284,15 @@ def test_pipelines_of_sktime(rhythms):
     assert chained.fit(signals, y).score(signals, y) > 0.9
     both = (Differencer() + SeriesEmbedder(TS2Vec(**ABLE), window_length=20)).fit_transform(pd.DataFrame(signals[0].T))
     assert both.shape == (40, 17)
+
+
+def test_a_hierarchical_frame_in_a_pipeline_of_sklearn(rhythms):
+    signals, y = rhythms
+    trial = np.arange(60) // 4
+    recordings = frame(signals, patient=trial // 3, trial=trial, window=np.arange(60) % 4)
+    pipeline = make_pipeline(PanelEmbedder(COMET(**ABLE, lr=1e-3)), StandardScaler(), LogisticRegression())
+    assert pipeline.fit(recordings, y).score(recordings, y) > 0.9
+    assert "train/patient" in pipeline[0].estimator_.history_
 
 
 def test_the_reader_and_the_adapters_agree_on_ids():
