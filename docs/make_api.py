@@ -10,6 +10,7 @@ from typing import Any
 PACKAGES = (
     "tscl",
     "tscl.estimators",
+    "tscl.estimators.sktime",
     "tscl.learners",
     "tscl.heads",
     "tscl.losses",

@@ -18,6 +18,7 @@ PACKAGES = (
     "tscl.encoders",
     "tscl.learners",
     "tscl.estimators",
+    "tscl.estimators.sktime",
     "tscl.evaluation",
     "tscl.plotting",
     "tscl.data",

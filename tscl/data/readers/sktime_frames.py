@@ -34,7 +34,7 @@ def _level_ids(index: pd.MultiIndex) -> dict[str, np.ndarray]:
 
 def _from_multiindex(X: pd.DataFrame) -> tuple[list[np.ndarray], dict[str, np.ndarray], list[str]]:
     above = list(range(X.index.nlevels - 1))
-    frames = list(X.groupby(level=above, sort=False))
+    frames = list(X.groupby(level=above if len(above) > 1 else 0, sort=False))
     series = [frame.to_numpy(dtype=np.float64).T for _, frame in frames]
     keys = [key if isinstance(key, tuple) else (key,) for key, _ in frames]
     index = pd.MultiIndex.from_tuples(keys, names=X.index.names[:-1])
