@@ -1,0 +1,23 @@
+function trainingCurves(groups) {
+  const element = document.getElementById("curves");
+  const chooser = document.getElementById("curve-group");
+  groups.forEach((group, k) => option(chooser, k, group.name));
+  const dashes = ["solid", "dash", "dot", "dashdot", "longdash"];
+
+  function draw() {
+    const { lines } = groups[chooser.value];
+    const traces = lines.map((line, k) => ({
+      type: "scatter", mode: line.epochs.length < 4 ? "lines+markers" : "lines", name: plain(line.name),
+      x: line.epochs, y: line.values, line: { color: colours()[k % colours().length], dash: dashes[k % dashes.length], width: 2 },
+      hovertemplate: "%{y:.4g}",
+    }));
+    Plotly.react(element, traces, layout({
+      hovermode: "x unified", showlegend: true, xaxis: axis({ title: { text: "epoch" }, tickformat: "d" }), yaxis: axis({}),
+      legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top" },
+    }), CONFIG);
+  }
+
+  chooser.addEventListener("change", draw);
+  draw();
+  redraws.push(draw);
+}
