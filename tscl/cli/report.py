@@ -11,7 +11,7 @@ import pandas as pd
 from tscl.cli.fit import CONFIG
 from tscl.cli.run import PATIENTS, RESULTS, SUMMARY, kind_of, open_run, root_options
 from tscl.data import Split
-from tscl.encoders.storage import ARCHITECTURE
+from tscl.encoders.storage import ARCHITECTURE, WEIGHTS
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 from tscl.evaluation.contexts import device_for
 from tscl.evaluation.report import Check, EmbeddingPoints, Report, embedding_points, write_report
@@ -52,10 +52,10 @@ def report_run(
     if points < 2:
         raise ConfigError(f"--points is {points}: the embedding map needs at least 2 windows.")
     manifest = read_manifest(run)
-    missing = [name for name in (CONFIG, CARD, ARCHITECTURE) if not (run / name).exists()]
+    missing = [name for name in (CONFIG, CARD, ARCHITECTURE, WEIGHTS) if not (run / name).exists()]
     if missing:
         raise DataNotFoundError(
-            f"{run} holds a run that has not finished: {missing[0]} is missing; resume it with tscl fit --ckpt_path last."
+            f"{run} holds an unfinished run ({missing[0]} is missing): resume it with tscl fit --ckpt_path last."
         )
     kind = kind_of(["--run", str(run)])
     checks = check_manifest(manifest)
@@ -117,7 +117,8 @@ def _results(
     if kind != "windows" or not (folder / SUMMARY).exists():
         return {"results": text}
     patients = pd.read_csv(folder / PATIENTS, dtype={"patient": str, "label": str, "predicted": str})
-    checks.append(check_tested(manifest, patients["patient"]))
+    if manifest["by"] == "patient":
+        checks.append(check_tested(manifest, patients["patient"]))
     return {"summary": pd.read_csv(folder / SUMMARY), "patients": patients, "statement": text.split("\n")[0]}
 
 

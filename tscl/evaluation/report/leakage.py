@@ -30,7 +30,7 @@ def sides_of(manifest: Mapping[str, Any]) -> list[Side]:
     rows = []
     for side, name in SIDES.items():
         said = manifest.get(side, {})
-        classes = ", ".join(f"{value}: {count}" for value, count in said.get("classes", {}).items())
+        classes = ", ".join(f"{value} ({count})" for value, count in said.get("classes", {}).items())
         rows.append(Side(name, [str(one) for one in said.get("ids", [])], said.get("windows", 0), classes))
     return rows
 

@@ -73,7 +73,7 @@ def render_report(report: Report) -> str:
     import tscl
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    data = {
+    data: dict[str, Any] = {
         "points": None if report.points is None else report.points.to_dict(),
         "curves": [] if report.history is None else curves(report.history),
         "palette": {"light": list(PALETTE), "dark": [lighter(colour) for colour in PALETTE]},

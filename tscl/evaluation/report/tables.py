@@ -46,13 +46,26 @@ class ResultTable(NamedTuple):
     rows: list[ResultRow]
 
 
+class PatientRow(NamedTuple):
+    """What was predicted for a patient; ``colour`` is the index of the label, ``p`` the probability on the scale."""
+
+    patient: str
+    label: str
+    colour: int
+    p: float
+    predicted: str
+    correct: bool
+    windows: int
+    share: float
+
+
 class PatientTable(NamedTuple):
     """What one model predicted for every patient."""
 
     name: str
     scale: str
     correct: int
-    rows: list[dict[str, Any]]
+    rows: list[PatientRow]
 
 
 def result_tables(summary: pd.DataFrame) -> list[ResultTable]:
@@ -66,7 +79,7 @@ def result_tables(summary: pd.DataFrame) -> list[ResultTable]:
         for (model, method, fraction), group in of_unit.groupby(["model", "method", "fraction"], sort=False):
             found = group.set_index("metric")
             cells = [_cell(found.loc[metric]) if metric in found.index else Cell("-", "") for metric in metrics]
-            keys = [str(model), METHODS.get(str(method), str(method)), f"{100 * float(fraction):g} %"]
+            keys = [str(model), METHODS.get(str(method), str(method)), _percent(fraction)]
             rows.append(ResultRow(keys, cells, _track(found)))
         tables.append(ResultTable(unit, [NAMES.get(metric, metric) for metric in metrics], rows))
     return tables
@@ -96,7 +109,6 @@ def headline(summary: pd.DataFrame, patients: pd.DataFrame | None) -> list[Numbe
 
 def patient_tables(patients: pd.DataFrame) -> list[PatientTable]:
     """Return a table for every model, method and label fraction, sorted by label and probability."""
-    by = patients.columns[3]
     classes = [name[2:-1] for name in patients.columns if name.startswith("p(")]
     two = len(classes) == 2
     scale = f"probability of {classes[1]}" if two else "probability of its own label"
@@ -105,29 +117,29 @@ def patient_tables(patients: pd.DataFrame) -> list[PatientTable]:
         rows = []
         for row in group.to_dict("records"):
             label = str(row["label"])
-            p = row[f"p({classes[1]})"] if two else row[f"p({label})"]
             rows.append(
-                {
-                    "patient": str(row[by]),
-                    "label": label,
-                    "colour": classes.index(label),
-                    "windows": int(row["windows"]),
-                    "share": float(row["correct_windows"]),
-                    "p": float(p),
-                    "predicted": str(row["predicted"]),
-                    "correct": str(row["correct"]) == "True",
-                }
+                PatientRow(
+                    patient=str(row["patient"]),
+                    label=label,
+                    colour=classes.index(label),
+                    p=row[f"p({classes[1] if two else label})"],
+                    predicted=str(row["predicted"]),
+                    correct=bool(row["correct"]),
+                    windows=row["windows"],
+                    share=row["correct_windows"],
+                )
             )
-        rows.sort(key=lambda row: (row["colour"], row["p"], row["patient"]))
-        name = f"{model}, {METHODS.get(str(method), method)}, {100 * float(fraction):g} % of the labels"
-        tables.append(PatientTable(name, scale, sum(row["correct"] for row in rows), rows))
+        rows.sort(key=lambda row: (row.colour, row.p, row.patient))
+        name = f"{model}, {METHODS.get(str(method), method)}, {_percent(fraction)} of the labels"
+        tables.append(PatientTable(name, scale, sum(row.correct for row in rows), rows))
     return tables
 
 
 def epochs_table(history: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return the names of the logged values and, a row an epoch, their text."""
-    means = history.groupby("epoch").mean().drop(columns="step", errors="ignore").dropna(axis=1, how="all")
-    rows = [[f"{int(epoch)}", *(_short(value) for value in row)] for epoch, row in zip(means.index, means.to_numpy(), strict=True)]
+    means = _by_epoch(history)
+    values = means.to_numpy(dtype=float)
+    rows = [[f"{epoch:g}", *map(_short, row)] for epoch, row in zip(means.index, values, strict=True)]
     return [str(name) for name in means.columns], rows
 
 
@@ -139,7 +151,7 @@ CURVES = {
 
 def curves(history: pd.DataFrame) -> list[dict[str, Any]]:
     """Group the logged values into losses, diagnostics and scores, ready for JSON."""
-    means = history.groupby("epoch").mean().drop(columns="step", errors="ignore").dropna(axis=1, how="all")
+    means = _by_epoch(history)
     groups: dict[str, list[dict[str, Any]]] = {"Losses": [], **{name: [] for name in CURVES}}
     for column in means.columns:
         line = means[column].dropna()
@@ -148,6 +160,11 @@ def curves(history: pd.DataFrame) -> list[dict[str, Any]]:
         group = next((name for name, members in CURVES.items() if last in members), "Losses")
         groups[group].append({"name": str(column), "epochs": line.index.tolist(), "values": line.tolist()})
     return [{"name": name, "lines": lines} for name, lines in groups.items() if lines]
+
+
+def _by_epoch(history: pd.DataFrame) -> pd.DataFrame:
+    means = history.groupby("epoch").mean().drop(columns="step", errors="ignore")
+    return means.dropna(axis=1, how="all")
 
 
 def _cell(row: pd.Series) -> Cell:
@@ -161,9 +178,13 @@ def _cell(row: pd.Series) -> Cell:
 def _track(found: pd.DataFrame) -> dict[str, float] | None:
     if "auroc" not in found.index or found.loc["auroc", ["mean", "low", "high"]].isna().any():
         return None
-    return {name: 100 * float(found.loc["auroc", name]) for name in ("mean", "low", "high")}
+    auroc = found.loc["auroc"].to_dict()
+    return {name: 100 * auroc[name] for name in ("mean", "low", "high")}
+
+
+def _percent(fraction: Any) -> str:
+    return f"{100 * fraction:g} %"
 
 
 def _short(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4g}"
-

@@ -6,6 +6,7 @@ const redraws = [];
 for (const query of [dark, narrow]) query.addEventListener("change", () => redraws.forEach((draw) => draw()));
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "triangle-down", "pentagon", "star"];
+const LEGEND = { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", itemsizing: "constant" };
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
 
 function colours() {
@@ -22,13 +23,12 @@ function axis(extra) {
 
 function layout(extra) {
   const touch = matchMedia("(pointer: coarse)").matches;
-  const below = { orientation: "h", x: 0, y: -0.15, yanchor: "top" };
   return {
     paper_bgcolor: variable("--bg"),
     plot_bgcolor: variable("--bg"),
     font: { color: variable("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     hoverlabel: { bgcolor: variable("--panel"), bordercolor: variable("--soft"), font: { color: variable("--ink") }, align: "left" },
-    legend: below,
+    legend: LEGEND,
     dragmode: touch ? false : "zoom",
     margin: { l: 45, r: 12, t: 12, b: 45 },
     ...extra,

@@ -13,7 +13,6 @@ function trainingCurves(groups) {
     }));
     Plotly.react(element, traces, layout({
       hovermode: "x unified", showlegend: true, xaxis: axis({ title: { text: "epoch" }, tickformat: "d" }), yaxis: axis({}),
-      legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top" },
     }), CONFIG);
   }
 

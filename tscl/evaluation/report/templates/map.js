@@ -57,9 +57,9 @@ function embeddingMap(points) {
     const percent = points.share.map((share) => `${Math.round(100 * share)} % of variance`);
     Plotly.react(element, traces(), layout({
       hovermode: "closest", uirevision: "kept",
-      xaxis: axis({ title: { text: `first component (${percent[0]})` }, showticklabels: false }),
-      yaxis: axis({ title: { text: `second component (${percent[1]})` }, showticklabels: false }),
-      legend: { orientation: "h", x: 0, y: -0.1, yanchor: "top", title: { text: plain(chooser.value) } },
+      xaxis: axis({ title: { text: `first component (${percent[0]})`, standoff: 8 }, showticklabels: false, nticks: 6 }),
+      yaxis: axis({ title: { text: `second component (${percent[1]})`, standoff: 8 }, showticklabels: false, nticks: 6 }),
+      legend: { ...LEGEND, title: { text: `${plain(chooser.value)} ` } }, margin: { l: 40, r: 12, t: 40, b: 40 },
     }), CONFIG);
   }
 
@@ -176,5 +176,5 @@ function drawSignal(points, i, about) {
   Plotly.react(element, traces, layout({ ...axes, margin: { l: 60, r: 12, t: 6, b: 45 } }), CONFIG);
   const few = rows < points.n_channels ? ` The first ${rows} of ${points.n_channels} channels.` : "";
   const coarse = points.step > 1 ? ` Every value is the mean of ${points.step} samples.` : "";
-  document.getElementById("signal-about").textContent = `${about}. Values in ${points.physical_unit}.${few}${coarse}`;
+  document.getElementById("signal-about").textContent = `${about}; values in ${points.physical_unit.replace(/\.$/, "")}.${few}${coarse}`;
 }
