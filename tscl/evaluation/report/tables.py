@@ -97,7 +97,8 @@ def headline(summary: pd.DataFrame, patients: pd.DataFrame | None) -> list[Numbe
     for row in rows[rows["metric"] == metric].to_dict("records"):
         value, interval = _cell(pd.Series(row))
         label = f"{NAMES[metric]} by {unit}: {row['model']}"
-        numbers.append(Number(label, value.split(" ")[0], f"{interval} {how if row['method'] != 'direct' else ''}"))
+        notes = [f"interval {interval}" if interval else "", "" if row["method"] == "direct" else how]
+        numbers.append(Number(label, value.split(" ")[0], ", ".join(filter(None, notes))))
     if metric == "auroc":
         numbers.append(Number("AUROC by chance", f"{CHANCE:.3f}", "for any classes"))
     if patients is not None:
