@@ -74,7 +74,13 @@ def judged():
 def report(judged):
     split, results = judged
     history = pd.DataFrame(
-        {"epoch": [0, 1], "step": [3, 6], "train/loss": [2.0, 1.5], "train/alignment": [0.3, 0.2], "val/f1": [np.nan, 1]}
+        {
+            "epoch": [0, 1],
+            "step": [3, 6],
+            "train/loss": [2.0, 1.5],
+            "train/alignment": [0.3, 0.2],
+            "val/f1": [np.nan, 1],
+        }
     )
     return Report(
         title=f"run {NASTY}",
@@ -113,7 +119,9 @@ def test_what_was_predicted_for_a_patient_is_the_vote_of_its_windows(judged):
 
 def test_a_patient_with_two_labels_has_a_row_for_each():
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"patient": np.repeat(list("abcdefgh"), 10), "trial": np.arange(80), "task": ["rest", "sum"] * 40})
+    table = pd.DataFrame(
+        {"patient": np.repeat(list("abcdefgh"), 10), "trial": np.arange(80), "task": ["rest", "sum"] * 40}
+    )
     X = rng.normal(size=(80, 1, 20)).astype("float32") + (table["task"] == "sum").to_numpy()[:, None, None]
     data = WindowDataset(X.astype("float32"), table, Channels(("a",), ("eeg",), "uV", 20.0), target="task")
     split = data.split(by="patient", val=0.0, test=0.25, seed=0)
@@ -233,7 +241,9 @@ def test_a_failed_check_is_said_first(report):
 
 
 def test_parts_that_are_absent_have_no_section(tmp_path):
-    path = write_report(Report("run", "A run.", results="one | two", notes={"results": "Run tscl evaluate."}), tmp_path / "a.html")
+    path = write_report(
+        Report("run", "A run.", results="one | two", notes={"results": "Run tscl evaluate."}), tmp_path / "a.html"
+    )
     page = Page(path.read_text())
     assert page.tags.count("h2") == 1
     assert "Run tscl evaluate." in page.texts

@@ -38,7 +38,9 @@ def cohort(n=40, n_channels=2, n_times=30, sfreq=30.0):
 def decoded(points):
     """The signals as the page computes them from what is stored."""
     said = points.to_dict()
-    low, unit = (np.frombuffer(base64.b64decode(said[key]), "<f4").reshape(said["shape"][:2]) for key in ("low", "unit"))
+    low, unit = (
+        np.frombuffer(base64.b64decode(said[key]), "<f4").reshape(said["shape"][:2]) for key in ("low", "unit")
+    )
     stored = np.frombuffer(base64.b64decode(said["signals"]), "<i2").reshape(said["shape"]).astype(float)
     return np.where(stored == -32768, np.nan, low[:, :, None] + (stored + 32767) * unit[:, :, None])
 

@@ -19,11 +19,12 @@ from tscl.evaluation.report.leakage import check_manifest, check_split, check_te
 from tscl.learners.run_folder import CARD, METRICS, read_manifest
 
 WHAT = {
-    "windows": "windows of recordings",
-    "series": "one long series, judged by its forecasts",
-    "anomalies": "one long series, judged by the anomalies that it finds",
-    "speech": "brain signals with the speech that was heard",
+    "windows": "An encoder of windows of recordings, trained without labels",
+    "series": "An encoder of one long series, judged by its forecasts",
+    "anomalies": "An encoder of one long series, judged by the anomalies that it finds",
+    "speech": "An encoder of brain signals, trained to tell which speech was heard",
 }
+SIDES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def report_run(
@@ -125,12 +126,9 @@ def _results(
 def _lead(kind: str, manifest: Mapping[str, Any]) -> str:
     by = manifest["by"]
     if by == "time":
-        return f"A model of {WHAT[kind]}: trained on {manifest['source']} up to {manifest['train']['to']}."
-    counts = ", ".join(f"{len(manifest[side]['ids'])} {name}" for side, name in _SIDES.items())
-    return f"A model of {WHAT[kind]}, pretrained without labels; {by} ids on each side: {counts}."
-
-
-_SIDES = {"train": "training", "val": "validation", "test": "test"}
+        return f"{WHAT[kind]}; trained on {manifest['source']} up to {manifest['train']['to']}."
+    counts = ", ".join(f"{len(manifest[side]['ids'])} {name}" for side, name in SIDES.items())
+    return f"{WHAT[kind]}; {by} ids on each side: {counts}."
 
 
 def _figures(run: Path) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class EmbeddingPoints:
     share : ndarray, shape (2,), float64
         Share of the variance that each component explains.
     table : DataFrame, n rows
-        ``split`` (side), the levels, the label, and ``onset`` (s) and ``source`` where they are known.
+        ``split`` (side), the levels, the label, and ``onset`` (s) and ``source`` (file name) where they are known.
     levels : tuple of str
         Columns of ``table`` that are ids, coarse to fine.
     target : str or None
@@ -144,7 +145,10 @@ def embedding_points(
         signals.append(np.concatenate([block_means(x, step) for x in batches]))
         wanted = [*part.levels, *([part.target] if part.target else []), "onset", "source"]
         known = [column for column in dict.fromkeys(wanted) if column in part.metadata.columns]
-        tables.append(part.metadata[known].assign(split=name))
+        table = part.metadata[known].assign(split=name)
+        if "source" in known:
+            table["source"] = table["source"].map(_file_name)
+        tables.append(table)
     H = np.concatenate(embeddings)
     finite = np.isfinite(H).all(axis=1)
     if finite.sum() < 2:
@@ -214,6 +218,11 @@ def _text(value: Any) -> str:
     if pd.isna(value):
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _file_name(source: Any) -> Any:
+    """Return a file's name without its folders; a source that is no path on this machine stays as it is."""
+    return Path(source).name if isinstance(source, str) and Path(source).is_absolute() else source
 
 
 def _base64(array: np.ndarray) -> str:

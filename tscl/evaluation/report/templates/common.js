@@ -22,12 +22,13 @@ function axis(extra) {
 }
 
 function layout(extra) {
+  const family = getComputedStyle(document.body).fontFamily;
   const touch = matchMedia("(pointer: coarse)").matches;
   return {
     paper_bgcolor: variable("--bg"),
     plot_bgcolor: variable("--bg"),
-    font: { color: variable("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
-    hoverlabel: { bgcolor: variable("--panel"), bordercolor: variable("--soft"), font: { color: variable("--ink") }, align: "left" },
+    font: { color: variable("--ink"), family, size: 13 },
+    hoverlabel: { bgcolor: variable("--panel"), bordercolor: variable("--soft"), font: { color: variable("--ink"), family }, align: "left" },
     legend: LEGEND,
     dragmode: touch ? false : "zoom",
     margin: { l: 45, r: 12, t: 12, b: 45 },

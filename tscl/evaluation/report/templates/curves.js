@@ -11,8 +11,10 @@ function trainingCurves(groups) {
       x: line.epochs, y: line.values, line: { color: colours()[k % colours().length], dash: dashes[k % dashes.length], width: 2 },
       hovertemplate: "%{y:.4g}",
     }));
+    const last = Math.max(...lines.map((line) => line.epochs.at(-1)));
+    const epochs = axis({ title: { text: "epoch" }, tick0: 0, dtick: Math.ceil((last + 1) / 12) });
     Plotly.react(element, traces, layout({
-      hovermode: "x unified", showlegend: true, xaxis: axis({ title: { text: "epoch" }, tickformat: "d" }), yaxis: axis({}),
+      hovermode: "x unified", showlegend: true, xaxis: epochs, yaxis: axis({}),
     }), CONFIG);
   }
 

@@ -133,7 +133,8 @@ function embeddingMap(points) {
     const [point] = event.points;
     if (point && point.customdata !== undefined) choose(point.customdata);
   });
-  redraws.push(draw, () => { if (chosen !== null) drawSignal(points, chosen, describe(chosen).join(", ")); });
+  redraws.push(() => (pointed === null ? draw() : point(pointed)));
+  redraws.push(() => { if (chosen !== null) drawSignal(points, chosen, describe(chosen).join(", ")); });
 }
 
 /* The window's channels below each other, from the integers of the file. */
