@@ -246,6 +246,9 @@ def test_sides_and_curves_are_chosen(opened, report):
     assert page.evaluate(count) == sizes["test"] + sizes["train"]
     page.select_option("#colour", "split")
     assert page.locator("#map .legendtext").all_text_contents() == ["test", "train"]
+    page.select_option("#colour", "trial")
+    assert page.locator("#map .legendtext").count() == 0
+    assert "kinds of trial" in page.locator("#map .annotation-text").text_content()
     lines = "document.getElementById('curves').data.map((line) => [line.name, line.y])"
     assert page.evaluate(lines) == [["train/loss", pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])]]
     page.select_option("#curve-group", label="Representation")

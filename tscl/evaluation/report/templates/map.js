@@ -54,12 +54,20 @@ function embeddingMap(points) {
   }
 
   function draw() {
+    const by = points.columns[chooser.value];
+    const many = {
+      text: `${by.values.length} kinds of ${plain(chooser.value)}: point at a window to see which`,
+      showarrow: false, xref: "paper", yref: "paper", x: 0, y: 1.01, xanchor: "left", yanchor: "bottom",
+    };
+    const drawn = traces();
     const percent = points.share.map((share) => `${Math.round(100 * share)} % of variance`);
-    Plotly.react(element, traces(), layout({
+    Plotly.react(element, drawn, layout({
       hovermode: "closest", uirevision: "kept",
       xaxis: axis({ title: { text: `first component (${percent[0]})`, standoff: 8 }, showticklabels: false, nticks: 6 }),
       yaxis: axis({ title: { text: `second component (${percent[1]})`, standoff: 8 }, showticklabels: false, nticks: 6 }),
-      legend: { ...LEGEND, title: { text: `${plain(chooser.value)} ` } }, margin: { l: 40, r: 12, t: 40, b: 40 },
+      legend: { ...LEGEND, title: { text: `${plain(chooser.value)} ` } },
+      annotations: drawn.some((trace) => trace.showlegend) ? [] : [many],
+      margin: { l: 40, r: 12, t: 40, b: 40 },
     }), CONFIG);
   }
 
