@@ -298,7 +298,10 @@ def test_texts_stand_out_and_plots_follow_the_theme(opened):
     assert weak_texts(page) == []
     assert page.evaluate(grounds) == ["#ffffff"] * 3
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.getElementById('curves').layout.paper_bgcolor !== '#ffffff'")
+    for _ in range(100):
+        if "#ffffff" not in page.evaluate(grounds):
+            break
+        page.wait_for_timeout(50)
     assert luminance(page.evaluate(body)) < 0.05
     assert page.evaluate(grounds) == ["#14171c"] * 3
     assert weak_texts(page) == []

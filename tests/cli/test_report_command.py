@@ -50,8 +50,8 @@ def test_a_run_that_is_not_judged_yet_says_what_to_do(run, tscl):
     assert {"train/observation", "train/sample", "train/trial", "train/patient"} <= {
         line["name"] for line in losses["lines"]
     }
-    assert "Passed" in text
-    assert "Failed" not in text
+    assert text.count("<b>Passed</b>") == 2
+    assert "<b>Failed</b>" not in text
     assert "Seen in training" in text
 
 
