@@ -135,11 +135,13 @@ def test_the_options_of_every_command_in_the_pages_exist():
     from tscl.cli.evaluate_series import evaluate_series
     from tscl.cli.evaluate_speech import evaluate_speech
     from tscl.cli.export import export_run
+    from tscl.cli.report import report_run
 
     functions = {
         "evaluate": (evaluate_run, evaluate_series, evaluate_anomalies, evaluate_speech),
         "embed": (embed_run, embed_steps, embed_speech),
         "export": (export_run,),
+        "report": (report_run,),
         "datasets": (list_datasets,),
         "demo": (demo,),
     }

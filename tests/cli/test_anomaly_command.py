@@ -81,6 +81,11 @@ def test_a_run_is_judged_on_its_series_and_on_another(run, capsys, tmp_path):
     assert card.count("## Results") == 1
     assert "other.csv, val part" in card
 
+    assert main(["report", "--run", str(run), "--out", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "judged by the anomalies that it finds" in page
+    assert "other.csv, val part" in page
+
 
 def test_errors_are_one_sentence(run, capsys):
     assert main(["evaluate", "--run", str(run), "--label", "nothing"]) == 1

@@ -120,6 +120,7 @@ def test_demo_goes_the_whole_way(tmp_path, capsys):
     assert sorted(set(table["fraction"])) == [0.01, 0.1, 1.0]
     assert (out / "results.md").read_text() in capsys.readouterr().out + "\n"
     assert len(list(out.glob("*.png"))) >= 3
+    assert "Leakage statement" in (out / "report.html").read_text()
     assert package.COMET.from_pretrained(out / "model").transform(np.zeros((2, 4, 128), "float32")).shape[0] == 2
     assert main(["demo", "--out", str(out)]) == 1
     assert "is not empty" in capsys.readouterr().err

@@ -107,6 +107,13 @@ def test_a_run_on_a_series_is_judged_by_its_forecasts(run, capsys):
     assert again[["model", "horizon"]].to_numpy().tolist() == [["this run", 12], ["ours, this run", 12]]
     assert (run / "model_card.md").read_text().count("## Results") == 1
 
+    assert main(["report", "--run", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "The training part ends at 2020-01-15 23:00:00; the test part begins at 2020-01-21 00:00:00." in page
+    assert "<td>ours, this run</td>" in page
+    assert page.count("<img src=") == 1
+    assert 'id="map"' not in page
+
 
 def test_another_series_and_what_is_refused(run, tmp_path, capsys):
     other = write_series(tmp_path / "other.csv", n=800)

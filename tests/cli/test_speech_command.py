@@ -98,6 +98,15 @@ def test_fit_trains_and_reports(trained, home):
     assert {path.suffix for path in synthetic(home).iterdir()} == {".wav", ".tsv"}
 
 
+def test_a_report_tells_what_was_heard(run):
+    assert main(["report", "--run", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "By sequence: no id stands on two sides." in page
+    assert "Tested on speech that was never heard in training." in page
+    assert "<td>chance</td>" in page
+    assert page.count("<img src=") == 4
+
+
 def test_evaluate_adds_the_linear_baseline(run, capsys):
     before = pd.read_csv(run / "results" / "queries.csv")
     assert main(["evaluate", "--run", str(run), "--accelerator", "cpu"]) == 0

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tscl.cli.run import RESULTS, Run, append_results, open_run, root_options
+from tscl.cli.run import PATIENTS, RESULTS, SUMMARY, Run, append_results, open_run, root_options
 from tscl.data import Split, check_seen
 from tscl.data.leakage import name_some
 from tscl.errors import ConfigError
 from tscl.evaluation import evaluate
 from tscl.evaluation.protocol import Method, Results
+from tscl.files import atomic_file
 
 
 def evaluate_run(
@@ -103,5 +104,10 @@ def _write(opened: Run, results: Results, split: Split) -> None:
     by = opened.manifest["by"]
     tested = name_some(sorted(split.test.metadata[by].astype(str).unique()))
     statement = f"Tested on {by} {tested}. Mean ± standard deviation over seeds [95 % interval over patients]."
-    results.to_csv(opened.folder / RESULTS / "results.csv")
+    folder = opened.folder / RESULTS
+    results.to_csv(folder / "results.csv")
+    tables = {SUMMARY: results.summary(), PATIENTS: results.by_patient(split.test.classes)}
+    for name, frame in tables.items():
+        with atomic_file(folder / name) as temporary:
+            frame.to_csv(temporary, index=False)
     append_results(opened.folder, statement, table)

@@ -53,6 +53,12 @@ def _export(args: list[str]) -> None:
     call(export_run, args)
 
 
+def _report(args: list[str]) -> None:
+    from tscl.cli.report import report_run
+
+    call(report_run, args)
+
+
 def _datasets(args: list[str]) -> None:
     from tscl.cli.datasets import list_datasets
 
@@ -70,6 +76,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "evaluate": (_evaluate, "judge a run on patients, speech, or the part of a series, that it never saw"),
     "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
     "export": (_export, "write a run's encoder as ONNX or a torch.export program, to run without tscl"),
+    "report": (_report, "write everything of a run into one HTML file that opens offline"),
     "datasets": (_datasets, "list the data sets known by name, and which are found here"),
     "demo": (_demo, "simulate a cohort, train on it, and judge the model on unseen patients"),
 }

@@ -21,8 +21,8 @@ from tscl.errors import DataNotFoundError, LeakageError
 from tscl.files import atomic_file
 from tscl.learners.run_folder import CARD, read_manifest, write_card
 
-RESULTS = "results"
-"""The folder within a run's that ``tscl evaluate`` writes."""
+RESULTS, SUMMARY, PATIENTS = "results", "summary.csv", "patients.csv"
+"""The folder within a run's that ``tscl evaluate`` writes; its tables with intervals, and by patient."""
 
 
 @dataclass

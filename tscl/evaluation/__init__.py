@@ -41,6 +41,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "metrics": ["classification_metrics", "group_ids", "vote", "vote_level"],
         "probe": ["KNNProbe", "LinearProbe", "SVMProbe"],
         "protocol": ["evaluate"],
+        "report": ["Check", "EmbeddingPoints", "Report", "embedding_points", "render_report", "write_report"],
         "results": ["Results"],
         "retrieval": [
             "BackwardModel",

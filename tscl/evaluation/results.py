@@ -104,6 +104,40 @@ class Results:
         frame = groups.agg(mean="mean", sd="std", seeds="count").reset_index()
         return frame.merge(self.intervals, on=ROW, how="left")
 
+    def by_patient(self, classes: Sequence[Any]) -> pd.DataFrame:
+        """Return what was predicted for every test patient: the vote of the patient's windows, over all seeds.
+
+        Parameters
+        ----------
+        classes : sequence
+            Values of the label, in the order of their class index.
+
+        Returns
+        -------
+        DataFrame
+            ``model``, ``method``, ``fraction``, ``patient``, ``label``, ``windows`` (their number), ``predicted`` (the
+            class of highest voted probability), ``correct`` (whether it is the label), ``correct_windows`` (share of
+            windows, mean over seeds), and for every class its voted probability, ``p(class)``. A patient whose windows
+            have several labels has a row for each.
+        """
+        names = [f"p({name})" for name in classes]
+        parts = []
+        for (model, method, fraction, unit), seeds in self.predictions.items():
+            if unit != "window":
+                continue
+            y, _, patients = seeds[0]
+            hits = np.mean([proba.argmax(axis=1) == y for _, proba, _ in seeds], axis=0)
+            table = pd.DataFrame(np.mean([proba for _, proba, _ in seeds], axis=0), columns=names)
+            groups = table.assign(correct_windows=hits).groupby([patients, y])
+            part = groups.mean().rename_axis(["patient", "label"]).reset_index()
+            part = part.assign(windows=groups.size().to_numpy(), model=model, method=method, fraction=fraction)
+            voted = part[names].to_numpy().argmax(axis=1)
+            correct = voted == part["label"].to_numpy()
+            label, predicted = ([classes[k] for k in codes] for codes in (part["label"], voted))
+            parts.append(part.assign(label=label, predicted=predicted, correct=correct))
+        first = ["model", "method", "fraction", "patient", "label", "windows", "predicted", "correct"]
+        return pd.concat(parts, ignore_index=True)[[*first, "correct_windows", *names]]
+
     def to_markdown(self, metrics: Sequence[str] = ("accuracy", "f1", "auroc", "auprc")) -> str:
         """Return a table with one line a model, method, label fraction and unit: mean ± sd [low, high]."""
         lines = [
