@@ -168,7 +168,7 @@ def test_every_configuration_builds(tmp_path):
         "    cli = build([word for path in paths.split('+') for word in ('--config', path)], run=False)\n"
         "    print(type(cli.model).__name__, type(cli.datamodule).__name__, cli.trainer.default_root_dir)\n"
     )
-    overlays = [path for path in CONFIGS if path.parent.name == "base"]
+    overlays = [path for path in CONFIGS if path.parent.name in ("base", "cluster")]
     whole = [path for path in CONFIGS if path not in overlays]
     paths = [*map(str, whole), *(f"{base_of(path)}+{path}" for path in overlays)]
     done = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)

@@ -73,16 +73,6 @@ def test_equals_the_slow_version_for_any_shape(batch, dim, steps, seed, name):
     assert_same(*LOSSES[name], *views((batch, dim, steps), seed))
 
 
-@pytest.mark.parametrize("loss", [F.observation_contrast, F.sample_contrast])
-def test_tiles_do_not_change_the_value(loss, monkeypatch):
-    z1, z2 = views((5, 3, 11))
-    whole = loss(z1, z2)
-    gradient = torch.autograd.grad(whole, z1)[0]
-    monkeypatch.setattr("tscl.functional.pairs.TILE_ELEMENTS", 1)
-    torch.testing.assert_close(loss(z1, z2), whole)
-    torch.testing.assert_close(torch.autograd.grad(loss(z1, z2), z1)[0], gradient)
-
-
 @pytest.mark.parametrize(
     ("loss", "shape"),
     [

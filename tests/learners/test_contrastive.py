@@ -177,3 +177,54 @@ def test_unusable_settings_are_refused():
         ContrastiveLearner(encoder(), [ObservationHead(weight=0)], COMET_VIEWS)
     with pytest.raises(ConfigError, match=r"asks for the view 'crops'; there are \['clean', 'masked'\]"):
         ContrastiveLearner(encoder(), [HierarchicalHead()], COMET_VIEWS)
+
+
+class Counting(DilatedConvEncoder):
+    """Notes how many windows it is given at a time."""
+
+    def features(self, x, mask=None, sensors=None):
+        self.__dict__.setdefault("given", []).append(len(x))
+        return super().features(x, mask, sensors)
+
+
+@pytest.mark.parametrize("views", [COMET_VIEWS, {"clean": Identity(), "masked": Compose([OverlappingCrops()])}])
+def test_encoding_in_chunks_changes_neither_loss_nor_gradient(views):
+    batch = windows()[np.arange(16)]
+    said = []
+    for chunk in (None, 5):
+        torch.manual_seed(0)
+        model = Counting(2, dim=8, hidden=6, depth=2, dropout=0.0)
+        learner = ContrastiveLearner(model, COMET_HEADS, views, encode_chunk_size=chunk)
+        torch.manual_seed(1)
+        losses, _ = learner.losses(batch)
+        sum(losses.values()).backward()
+        said.append((losses, {name: p.grad for name, p in model.named_parameters()}, model.given))
+    (whole, gradients, once), (parts, of_parts, again) = said
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(of_parts, gradients)
+    assert set(once) == {16}
+    assert set(again) == {5, 1}
+    assert sum(again) == 2 * sum(once), "every window is encoded once more in the backward pass"
+
+
+def test_chunks_draw_the_same_dropout_in_both_passes():
+    batch = windows()[np.arange(12)]
+    learner = ContrastiveLearner(encoder(dropout=0.5), [SampleHead()], {"masked": Identity()}, encode_chunk_size=4)
+    weight = learner.encoder.blocks[-1].conv2.conv.bias
+
+    def loss():
+        torch.manual_seed(3)
+        return learner.losses(batch)[0]["sample"]
+
+    [gradient] = torch.autograd.grad(loss(), weight)
+    with torch.no_grad():
+        weight[0] += 1e-2
+        above = loss()
+        weight[0] -= 2e-2
+        below = loss()
+    torch.testing.assert_close(gradient[0], (above - below) / 2e-2, rtol=2e-2, atol=1e-4)
+
+
+def test_a_chunk_holds_a_window():
+    with pytest.raises(ConfigError, match="encode_chunk_size is 0"):
+        ContrastiveLearner(encoder(), COMET_HEADS, COMET_VIEWS, encode_chunk_size=0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tscl.errors import ConfigError, DataError
 from tscl.types import Sensors, View
@@ -163,7 +164,9 @@ class Encoder(nn.Module):
         return encoder
 
 
-def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None) -> tuple[Tensor, Tensor]:
+def encode_pair(
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None, chunk_size: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Encode two views, in one pass where they differ by the output dropout only, and cut both to what they share.
 
     Parameters
@@ -174,6 +177,9 @@ def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors 
         Two versions of one batch.
     sensors : Sensors or None
         Handed to the encoder.
+    chunk_size : int, optional
+        Encode so many windows at a time, and once more in the backward pass, so that activations of one chunk are held
+        (gradient caching, Gao et al., RepL4NLP 2021). Exact, but for encoders with statistics over the batch.
 
     Returns
     -------
@@ -185,11 +191,14 @@ def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors 
     ConfigError
         When the views share less than one step of the encoder's output.
     """
-    if first.x is second.x and first.mask is second.mask and isinstance(encoder, Encoder):
-        features = encoder.features(first.x, first.mask, sensors)
-        z1, z2 = encoder.output_dropout(features), encoder.output_dropout(features)
+    if chunk_size is None or len(first.x) <= chunk_size:
+        z1, z2 = _encode(encoder, first, second, sensors)
     else:
-        z1, z2 = (encoder(view.x, view.mask, sensors) for view in (first, second))
+        chunks = [slice(start, start + chunk_size) for start in range(0, len(first.x), chunk_size)]
+        parts = [
+            checkpoint(_encode_rows, encoder, first, second, sensors, rows, use_reentrant=False) for rows in chunks
+        ]
+        z1, z2 = (torch.cat(views) for views in zip(*parts, strict=True))
     z1, z2 = _shared(z1, first), _shared(z2, second)
     n_steps = min(z1.shape[2], z2.shape[2])
     if n_steps == 0:
@@ -198,6 +207,29 @@ def encode_pair(encoder: nn.Module, first: View, second: View, sensors: Sensors 
             "an encoder that embeds every step."
         )
     return z1[:, :, :n_steps], z2[:, :, :n_steps]
+
+
+def _encode(encoder: nn.Module, first: View, second: View, sensors: Sensors | None) -> tuple[Tensor, Tensor]:
+    if _same(first, second) and isinstance(encoder, Encoder):
+        features = encoder.features(first.x, first.mask, sensors)
+        return encoder.output_dropout(features), encoder.output_dropout(features)
+    return encoder(first.x, first.mask, sensors), encoder(second.x, second.mask, sensors)
+
+
+def _encode_rows(
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, rows: slice
+) -> tuple[Tensor, Tensor]:
+    one = _rows_of(first, rows)
+    other = one if _same(first, second) else _rows_of(second, rows)
+    return _encode(encoder, one, other, None if sensors is None else Sensors(*(part[rows] for part in sensors)))
+
+
+def _rows_of(view: View, rows: slice) -> View:
+    return view._replace(x=view.x[rows], mask=None if view.mask is None else view.mask[rows])
+
+
+def _same(first: View, second: View) -> bool:
+    return first.x is second.x and first.mask is second.mask
 
 
 def _shared(z: Tensor, view: View) -> Tensor:

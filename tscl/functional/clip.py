@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tscl.functional.pairs import at_least_single
+from tscl.functional.tiles import pair_logsumexp, spans, tile_elements
 
 TINY = 1e-8
 
@@ -33,14 +35,9 @@ def match_logits(z: Tensor, candidates: Tensor) -> Tensor:
     ValueError
         When the two differ in features or time steps.
     """
-    if z.ndim != 3 or z.shape[1:] != candidates.shape[1:]:
-        raise ValueError(
-            f"windows {tuple(z.shape)} and candidates {tuple(candidates.shape)}: both must be (windows, features, "
-            "times) with the same features and times."
-        )
+    _check_match(z, candidates)
     with torch.autocast(z.device.type, enabled=False):
-        z, candidates = at_least_single(z), at_least_single(candidates)
-        return z.flatten(1) @ F.normalize(candidates.flatten(1), dim=1, eps=TINY).T
+        return _flat(z, unit=False) @ _flat(candidates, unit=True).T
 
 
 def clip_loss(
@@ -84,18 +81,15 @@ def clip_loss(
     ValueError
         When shapes do not fit.
     """
-    logits = match_logits(z, speech if negatives is None else torch.cat([speech, negatives]))
+    candidates = speech if negatives is None else torch.cat([speech, negatives])
+    _check_match(z, candidates)
     _check_pairs(z, speech, ids)
+    q, k = _flat(z, unit=log_scale is not None), _flat(candidates, unit=True)
     if log_scale is not None:
-        length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
-        logits = logits / length * log_scale.exp()
-    own = torch.arange(len(z), device=z.device)
-    if ids is not None:
-        logits = logits.masked_fill(F.pad(_copies(ids), (0, logits.shape[1] - len(z))), -torch.inf)
-    loss = F.cross_entropy(logits, own)
-    if symmetric:
-        loss = (loss + F.cross_entropy(logits[:, : len(z)].T, own)) / 2
-    return loss
+        q = q * log_scale.exp()
+    rows, columns, own, _ = pair_logsumexp(q, k, without=ids)
+    loss = (rows - own).mean()
+    return (loss + (columns[: len(z)] - own).mean()) / 2 if symmetric else loss
 
 
 def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, ids: Tensor | None = None) -> Tensor:
@@ -121,13 +115,37 @@ def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, i
         When shapes do not fit.
     """
     _check_pairs(z, speech, ids)
-    length = at_least_single(z).flatten(1).norm(dim=1, keepdim=True).clamp_min(TINY)
-    logits = match_logits(z, speech) / length * log_scale.exp() + bias
-    same = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    _check_match(z, speech)
+    q, k = _flat(z, unit=True) * log_scale.exp(), _flat(speech, unit=True)
+    height = max(1, tile_elements(z.device) // len(k))
+    parts = [checkpoint(_judged, q[i], k, bias, ids, i, use_reentrant=False) for i in spans(len(q), height)]
+    return torch.stack(parts).sum() / len(z)
+
+
+def _judged(q: Tensor, k: Tensor, bias: Tensor, ids: Tensor | None, rows: slice) -> Tensor:
+    """Sum the terms of some rows of the matrix of all pairs."""
+    with torch.autocast(q.device.type, enabled=False):
+        logits = q @ k.T + bias
+    place = torch.arange(len(k), device=k.device)
+    same = place[rows, None] == place
     terms = F.softplus(torch.where(same, -logits, logits))
     if ids is not None:
-        terms = terms.masked_fill(_copies(ids), 0.0)
-    return terms.sum() / len(z)
+        terms = terms.masked_fill((ids[rows, None] == ids) & ~same, 0.0)
+    return terms.sum()
+
+
+def _flat(z: Tensor, unit: bool) -> Tensor:
+    """Return windows as vectors, (B, F * T), scaled to unit norm where asked for."""
+    z = at_least_single(z).flatten(1)
+    return F.normalize(z, dim=1, eps=TINY) if unit else z
+
+
+def _check_match(z: Tensor, candidates: Tensor) -> None:
+    if z.ndim != 3 or z.shape[1:] != candidates.shape[1:]:
+        raise ValueError(
+            f"windows {tuple(z.shape)} and candidates {tuple(candidates.shape)}: both must be (windows, features, "
+            "times) with the same features and times."
+        )
 
 
 def _check_pairs(z: Tensor, speech: Tensor, ids: Tensor | None) -> None:
@@ -135,8 +153,3 @@ def _check_pairs(z: Tensor, speech: Tensor, ids: Tensor | None) -> None:
         raise ValueError(f"{len(z)} windows but {len(speech)} stretches of speech: give one a window.")
     if ids is not None and ids.shape != (len(z),):
         raise ValueError(f"expected one id a window, shape ({len(z)},), got {tuple(ids.shape)}.")
-
-
-def _copies(ids: Tensor) -> Tensor:
-    """Mark the pairs of different windows with the same stretch, (B, B) bool."""
-    return (ids[:, None] == ids) & ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.instance import check_views
+from tscl.functional.tiles import pair_logsumexp
 
 
 class _UnitSequence(torch.autograd.Function):
@@ -71,10 +72,17 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
 
 def _group(ids: Tensor, temperature: float, z1: Tensor, z2: Tensor) -> Tensor:
     h1, h2 = (_UnitSequence.apply(z).flatten(1) for z in (z1, z2))
-    logits = h1 @ h2.T / temperature
-    same = (ids[:, None] == ids[None, :]) & (ids >= 0)[:, None]
-    upper = same.triu(1)
-    count = upper.sum().clamp(min=1)
-    rows = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~upper, 0.0).sum() / count
-    columns = (logits - logits.logsumexp(dim=0, keepdim=True)).masked_fill(~upper.T, 0.0).sum() / count
-    return torch.where(upper.any(), -(rows + columns) / 2, torch.zeros_like(rows))
+    rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids)
+    later = torch.where(ids >= 0, _later_of_group(ids), 0)
+    pairs = later.sum()
+    loss = (((rows + columns) * later).sum() - positives) / (2 * pairs.clamp(min=1))
+    return torch.where(pairs > 0, loss, torch.zeros_like(loss))
+
+
+def _later_of_group(ids: Tensor) -> Tensor:
+    """Count for every window how many with its id come after it in the batch."""
+    order = ids.argsort(stable=True)
+    ranked = ids[order]
+    later = torch.empty_like(order)
+    later[order] = torch.searchsorted(ranked, ranked, right=True) - 1 - torch.arange(len(ids), device=ids.device)
+    return later

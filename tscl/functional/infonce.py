@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tscl.functional.pairs import at_least_single, check_pooled, connected_zero
+from tscl.functional.tiles import pair_logsumexp
 
 
 def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
@@ -36,9 +37,8 @@ def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
     if len(h1) == 1:
         return connected_zero(h1, h2)
     h1, h2 = (F.normalize(at_least_single(h), dim=1) for h in (h1, h2))
-    similarity = h1 @ h2.T / temperature
-    own = torch.arange(len(h1), device=h1.device)
-    return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
+    rows, columns, own, _ = pair_logsumexp(h1 / temperature, h2)
+    return ((rows + columns) / 2 - own).mean()
 
 
 def local_info_nce(z: Tensor, segments: int = 16, temperature: float = 1.0) -> Tensor:

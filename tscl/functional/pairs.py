@@ -2,59 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-TILE_ELEMENTS = 1 << 20
-"""Similarities held at a time: a tile that stays in the processor's cache."""
+from tscl.functional.tiles import add_exp, spans, square_side, tile_elements
 
 
 class _TwinContrast(torch.autograd.Function):
-    """Value and gradient in one sweep over groups of similarity matrices.
+    """Value and gradient in one call; neither keeps more than a tile of the similarities.
 
     The gradient of the loss with respect to ``z`` is ``(P + P^T) z`` minus the twins, ``P`` being the row-wise softmax.
-    Computing it beside the value needs two matrix products instead of autograd's three, and keeps one tensor of the
-    size of ``z`` instead of several of the size of the similarity matrices.
+    Small groups are swept once, several whole matrices at a time. A matrix larger than a tile is swept twice, first for
+    the log-sum-exps, then for the gradient; it is symmetric, so a tile serves its rows and its columns.
     """
 
     @staticmethod
     def forward(ctx: Any, z1: Tensor, z2: Tensor) -> Tensor:
         with torch.autocast(z1.device.type, enabled=False):
-            return _TwinContrast._sweep(ctx, z1, z2)
-
-    @staticmethod
-    def _sweep(ctx: Any, z1: Tensor, z2: Tensor) -> Tensor:
-        groups, n, _ = z1.shape
-        z = torch.cat([z1, z2], dim=1)
-        need_grad = any(ctx.needs_input_grad)
-        gradient = torch.empty_like(z) if need_grad else None
-        total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
-        step = max(1, TILE_ELEMENTS // (4 * n * n))
-        for start in range(0, groups, step):
-            tile = z[start : start + step]
-            similarity = torch.bmm(tile, tile.mT).to(total.dtype)
-            similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-            softmax = torch.softmax(similarity, dim=2)
-            # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
-            total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum()
+            groups, n, _ = z1.shape
+            z = torch.cat([z1, z2], dim=1)
+            gradient = torch.empty_like(z) if any(ctx.needs_input_grad) else None
+            sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else _tiles_of_each
+            total = sweep(z, gradient) - 2 * (z1 * z2).sum(dtype=torch.promote_types(z.dtype, torch.float32))
+            scale = 1.0 / (groups * 2 * n)
             if gradient is not None:
-                softmax = softmax.to(z.dtype)
-                torch.bmm(softmax + softmax.mT, tile, out=gradient[start : start + step])
-        total -= 2 * (z1 * z2).sum(dtype=total.dtype)
-        scale = 1.0 / (groups * 2 * n)
-        if gradient is not None:
-            gradient[:, :n] -= 2 * z2
-            gradient[:, n:] -= 2 * z1
-            ctx.save_for_backward(gradient.mul_(scale))
-        return (total * scale).to(z.dtype)
+                gradient[:, :n] -= 2 * z2
+                gradient[:, n:] -= 2 * z1
+                ctx.save_for_backward(gradient.mul_(scale))
+            return (total * scale).to(z.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         (gradient,) = ctx.saved_tensors
         grad1, grad2 = (gradient * grad_outputs[0]).chunk(2, dim=1)
         return grad1, grad2
+
+
+def _whole_matrices(z: Tensor, gradient: Tensor | None) -> Tensor:
+    """Sum the log-sum-exps of all vectors over the others of their group; write their gradient."""
+    total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
+    for part in spans(len(z), max(1, tile_elements(z.device) // z.shape[1] ** 2)):
+        similarity = torch.bmm(z[part], z[part].mT).to(total.dtype)
+        similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        softmax = torch.softmax(similarity, dim=2)
+        # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
+        total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum()
+        if gradient is not None:
+            softmax = softmax.to(z.dtype)
+            torch.bmm(softmax + softmax.mT, z[part], out=gradient[part])
+    return total
+
+
+def _tiles_of_each(z: Tensor, gradient: Tensor | None) -> Tensor:
+    """Do the same in tiles, one group after the other."""
+    total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
+    for number, group in enumerate(z):
+        normaliser = total.new_full((len(group),), -torch.inf)
+        for i, j, similarity in _upper_tiles(group, total.dtype):
+            add_exp(normaliser[i], similarity.logsumexp(dim=1))
+            if i != j:
+                add_exp(normaliser[j], similarity.logsumexp(dim=0))
+        total += normaliser.sum()
+        if gradient is not None:
+            gradient[number] = _gradient_by_tiles(group, normaliser)
+    return total
+
+
+def _gradient_by_tiles(group: Tensor, normaliser: Tensor) -> Tensor:
+    gradient = torch.zeros_like(group, dtype=normaliser.dtype)
+    for i, j, similarity in _upper_tiles(group, normaliser.dtype):
+        share = (similarity - normaliser[i, None]).exp_()
+        share = share.add_(similarity.sub_(normaliser[j]).exp_()).to(group.dtype)
+        gradient[i] += share @ group[j]
+        if i != j:
+            gradient[j] += share.T @ group[i]
+    return gradient
+
+
+def _upper_tiles(z: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield the tiles of ``z @ z.T`` on and above the diagonal, which is minus infinity."""
+    parts = spans(len(z), square_side(z.device))
+    for number, i in enumerate(parts):
+        for j in parts[number:]:
+            similarity = (z[i] @ z[j].T).to(dtype)
+            if i == j:
+                similarity.fill_diagonal_(-torch.inf)
+            yield i, j, similarity
 
 
 def at_least_single(z: Tensor) -> Tensor:

@@ -21,9 +21,13 @@ class Head(nn.Module):
     ----------
     per_step : bool
         True where it compares time steps, which a pooled encoder does not have (False unless a subclass says so).
+    within : bool
+        True where it compares the parts of a window with each other and never two windows, so that its loss is a mean
+        over windows (False unless a subclass says so).
     """
 
     per_step = False
+    within = False
 
     def __init__(self, level: str, view: str, weight: float) -> None:
         super().__init__()

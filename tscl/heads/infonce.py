@@ -47,6 +47,7 @@ class LocalHead(Head):
     """
 
     per_step = True
+    within = True
 
     def __init__(
         self, view: str = "learned", weight: float = 0.3, segments: int = 16, temperature: float = 1.0

@@ -22,6 +22,7 @@ class ObservationHead(Head):
     """
 
     per_step = True
+    within = True
 
     def __init__(self, view: str = "masked", weight: float = 0.25, multiscale: bool = True) -> None:
         super().__init__("observation", view, weight)

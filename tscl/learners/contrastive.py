@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 
 from tscl.augmenters import Augmenter
+from tscl.distributed import JoinedBatch, world_size
 from tscl.encoders import encode_pair
 from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
@@ -59,6 +60,9 @@ class ContrastiveLearner(L.LightningModule):
     seed : int
         Seeds views and dropout; together with the epoch and the batch it fixes every random number of a step, so that a
         resumed run continues exactly.
+    encode_chunk_size : int, optional
+        Encode so many windows at a time, and again in the backward pass (gradient caching): a batch whose activations
+        do not fit into memory costs one more forward pass. Exact, but for encoders with statistics over the batch.
 
     Raises
     ------
@@ -77,8 +81,13 @@ class ContrastiveLearner(L.LightningModule):
         averaging: Literal["swa", "ema"] | None = "swa",
         ema_decay: float = 0.999,
         seed: int = 0,
+        encode_chunk_size: int | None = None,
     ) -> None:
         super().__init__()
+        if encode_chunk_size is not None and encode_chunk_size < 1:
+            raise ConfigError(
+                f"encode_chunk_size is {encode_chunk_size}: give at least 1 window, or none for all at once."
+            )
         active = [head for head in heads if head.weight > 0]
         if not active:
             raise ConfigError("no head has a weight above 0: there is nothing to learn from.")
@@ -103,6 +112,7 @@ class ContrastiveLearner(L.LightningModule):
         self.averaging = averaging
         self.ema_decay = ema_decay
         self.seed = seed
+        self.encode_chunk_size = encode_chunk_size
         self.augmenter_training: AugmenterTraining | None = None
         self._augmenter_state: Mapping[str, Any] | None = None
         self._warned = False
@@ -174,6 +184,9 @@ class ContrastiveLearner(L.LightningModule):
     def losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
         """Return the unweighted loss of every head and the embeddings of every view pair.
 
+        While several processes train, heads that compare windows see those of all processes; the embeddings that are
+        returned are this process's.
+
         Raises
         ------
         ConfigError
@@ -184,29 +197,46 @@ class ContrastiveLearner(L.LightningModule):
         for name in self.views:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.learning):
                 pair = self.view_pair(name, batch)
-            embedded[name] = encode_pair(self.encoder, *pair, batch.sensors)
+            embedded[name] = encode_pair(self.encoder, *pair, batch.sensors, self.encode_chunk_size)
             if pair[1].kept is not None:
                 self.means[f"train/{name}/kept"].update(pair[1].kept.mean())
-        return {name: self._score(name, embedded, batch) for name in self.names}, embedded
+        scores = {view: self._scorer(pair, batch) for view, pair in embedded.items()}
+        heads: Any = zip(self.names, self.heads, strict=True)
+        return {name: scores[head.view](head) for name, head in heads}, embedded
 
-    def _score(self, name: str, embedded: Mapping[str, tuple[Tensor, Tensor]], batch: Batch) -> Tensor:
-        head: Any = self.heads[self.names.index(name)]
-        if head.needs_ids and head.level not in batch.levels:
-            raise ConfigError(
-                f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
-                "pass them, or leave the head out."
-            )
-        return head(*embedded[head.view], batch.levels)
+    def _scorer(self, pair: tuple[Tensor, Tensor], batch: Batch) -> Callable[[Any], Tensor]:
+        """Return what computes a head's loss on a pair of embedded views, joined over processes where it has to be."""
+        everywhere = self._joined(pair[0])
+        joined_pair = pair if everywhere is None else everywhere.embeddings(*pair)
+        levels = batch.levels if everywhere is None else everywhere.ids(batch.levels)
+
+        def score(head: Any) -> Tensor:
+            if head.needs_ids and head.level not in batch.levels:
+                raise ConfigError(
+                    f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
+                    "pass them, or leave the head out."
+                )
+            if not head.within:
+                return head(*joined_pair, levels)
+            loss = head(*pair, batch.levels)
+            return loss if everywhere is None else everywhere.weighted(loss)
+
+        return score
+
+    def _joined(self, z: Tensor) -> JoinedBatch | None:
+        """Return how the batches of all processes lie behind each other; None where this is the only one."""
+        training = self._trainer is not None and self._trainer.training
+        return JoinedBatch(len(z), z.shape[2], z.device) if training and world_size() > 1 else None
 
     def _attempt(self, batch: Batch, name: str) -> tuple[View, View, Tensor, Tensor, Callable[[], Tensor]]:
         """Make and encode one view pair for the step of its augmenter."""
         assert self.encoder is not None
         first, second = self.view_pair(name, batch)
-        pair = encode_pair(self.encoder, first, second, batch.sensors)
+        pair = encode_pair(self.encoder, first, second, batch.sensors, self.encode_chunk_size)
 
         def contrast() -> Tensor:
-            heads = [(one, head) for one, head in zip(self.names, self.heads, strict=True) if head.view == name]
-            return torch.stack([head.weight * self._score(one, {name: pair}, batch) for one, head in heads]).sum()
+            score = self._scorer(pair, batch)
+            return torch.stack([head.weight * score(head) for head in self.heads if head.view == name]).sum()
 
         return first, second, *pair, contrast
 

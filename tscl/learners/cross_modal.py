@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from tscl.distributed import JoinedBatch, world_size
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
 from tscl.learners.seeding import seed_step
@@ -106,6 +107,8 @@ class CrossModalLearner(L.LightningModule):
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """Return the loss, and what was compared by modality.
 
+        While several processes train, the candidates are those of all processes.
+
         Raises
         ------
         ConfigError
@@ -118,7 +121,12 @@ class CrossModalLearner(L.LightningModule):
         z = self.encoder(batch.x, sensors=batch.sensors)
         compared = {name: (z, encode(batch.paired[name])) for name, encode in self.paired.items()}
         ids = batch.levels.get("segment")
-        return torch.stack([self.loss(*pair, ids=ids) for pair in compared.values()]).sum(), compared
+        pairs = list(compared.values())
+        if self._trainer is not None and self._trainer.training and world_size() > 1:
+            everywhere = JoinedBatch(len(z), z.shape[2], z.device)
+            pairs = [(everywhere.tensor(one), everywhere.tensor(other)) for one, other in pairs]
+            ids = None if ids is None else everywhere.tensor(ids)
+        return torch.stack([self.loss(*pair, ids=ids) for pair in pairs]).sum(), compared
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix the random numbers of the step by seed, epoch, batch and rank."""

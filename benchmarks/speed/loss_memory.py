@@ -1,0 +1,172 @@
+"""Time and memory of the pair losses as they grow, ours against the whole matrix of similarities.
+
+    python benchmarks/speed/loss_memory.py [--largest 16384] [--losses NAME ...] [--device cuda --dtype bfloat16]
+
+Each loss is computed forward and backward, in a process of its own for every size, ours and the plain version in turn.
+Printed are the median seconds, the peak memory beyond what the process held before, the ratio of the times, how the
+loss and its gradient differ, and the exponents with which time and memory grow from one size to the next (1 is linear).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from measuring import measure_side, peak, resident
+from torch import Tensor
+
+from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent, observation_contrast
+
+TEMPERATURE = 0.1
+LARGEST_PLAIN = {"nt_xent": 8192, "observation": 4096}
+"""Beyond, the plain version takes more memory than a common machine has."""
+
+
+def plain_info_nce(h1: Tensor, h2: Tensor) -> Tensor:
+    """Both directions of the softmax over the whole matrix."""
+    similarity = F.normalize(h1, dim=1) @ F.normalize(h2, dim=1).T / TEMPERATURE
+    own = torch.arange(len(h1), device=h1.device)
+    return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
+
+
+def plain_nt_xent(h1: Tensor, h2: Tensor) -> Tensor:
+    """Twins among all vectors of both views."""
+    return plain_twins(F.normalize(torch.cat([h1, h2]), dim=1) / TEMPERATURE**0.5)
+
+
+def plain_twins(z: Tensor) -> Tensor:
+    """The twin is half the vectors away; a vector is not compared with itself."""
+    similarity = z @ z.T
+    similarity = similarity.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
+    return F.cross_entropy(similarity, torch.arange(len(z), device=z.device).roll(len(z) // 2))
+
+
+def plain_clip(z: Tensor, speech: Tensor) -> Tensor:
+    """Windows against stretches of unit norm, other copies of the own stretch left out."""
+    ids = two_of_each(len(z), z.device)
+    scores = z.flatten(1) @ F.normalize(speech.flatten(1), dim=1).T
+    copies = (ids[:, None] == ids) & ~torch.eye(len(z), dtype=torch.bool, device=z.device)
+    return F.cross_entropy(scores.masked_fill(copies, -torch.inf), torch.arange(len(z), device=z.device))
+
+
+def plain_group(z1: Tensor, z2: Tensor) -> Tensor:
+    """Pairs above the diagonal over rows, pairs below it over columns."""
+    h1, h2 = (F.normalize(F.normalize(z, dim=2).flatten(1), dim=1) for z in (z1, z2))
+    ids = two_of_each(len(z1), z1.device)
+    scores = h1 @ h2.T / TEMPERATURE
+    upper = (ids[:, None] == ids).triu(1)
+    rows = scores.log_softmax(dim=1).masked_fill(~upper, 0).sum()
+    columns = scores.log_softmax(dim=0).masked_fill(~upper.T, 0).sum()
+    return -(rows + columns) / (2 * upper.sum())
+
+
+def plain_observation(z1: Tensor, z2: Tensor) -> Tensor:
+    """Time steps of every window against each other."""
+    return torch.stack([plain_twins(torch.cat([a.T, b.T])) for a, b in zip(z1, z2, strict=True)]).mean()
+
+
+def two_of_each(n: int, device: torch.device) -> Tensor:
+    """Ids of which every one occurs twice."""
+    return torch.arange(n, device=device) // 2
+
+
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[int], tuple[int, ...]]]] = {
+    "info_nce": (lambda a, b: global_info_nce(a, b, TEMPERATURE), plain_info_nce, lambda n: (n, 128)),
+    "nt_xent": (lambda a, b: nt_xent(a, b, TEMPERATURE), plain_nt_xent, lambda n: (n, 128)),
+    "clip": (lambda a, b: clip_loss(a, b, ids=two_of_each(len(a), a.device)), plain_clip, lambda n: (n, 16, 8)),
+    "group": (
+        lambda a, b: group_contrast(a, b, two_of_each(len(a), a.device), TEMPERATURE),
+        plain_group,
+        lambda n: (n, 16, 8),
+    ),
+    "observation": (observation_contrast, plain_observation, lambda n: (1, 320, n)),
+}
+
+
+def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, float]:
+    """Measure one version of one loss at one size."""
+    function = LOSSES[loss][0 if version == "ours" else 1]
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    generator = torch.Generator().manual_seed(0)
+
+    def views(n: int) -> list[Tensor]:
+        shape = LOSSES[loss][2](n)
+        drawn = [torch.randn(shape, generator=generator) / 10 for _ in range(2)]
+        return [one.to(device, dtype).requires_grad_() for one in drawn]
+
+    def once(z1: Tensor, z2: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        value = function(z1, z2)
+        return value, torch.autograd.grad(value, (z1, z2))
+
+    once(*views(64))
+    z1, z2 = views(size)
+    cuda = device.type == "cuda"
+    before, times = torch.cuda.memory_allocated() if cuda else resident(), []
+    for _ in range(args.repeats):
+        if cuda:
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        value, gradients = once(z1, z2)
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    held = (torch.cuda.max_memory_allocated() - before) / 2**20 if cuda else peak() - before
+    slope = float(
+        sum((g.double() * torch.linspace(-1, 1, g.numel(), device=g.device).view_as(g)).sum() for g in gradients)
+    )
+    return {"seconds": statistics.median(times), "memory": held, "value": float(value), "slope": slope}
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=list(LOSSES))
+    parser.add_argument("--smallest", type=int, default=2048)
+    parser.add_argument("--largest", type=int, default=16384)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.side:
+        loss, version, size = args.side.split("/")
+        print(json.dumps(run(args, loss, version, int(size))))
+        return
+
+    where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
+    print(f"{where}, {args.dtype}, torch {torch.__version__}; forward and backward, median of {args.repeats}\n")
+    print("| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | time ~ N^ | MB ~ N^ |")
+    print("|" + "---|" * 11)
+    for loss in args.losses:
+        last: dict[str, float] | None = None
+        size = args.smallest
+        while size <= args.largest:
+            ours = measure_side(f"{loss}/ours/{size}")
+            cells = [loss, f"{size:,}", f"{ours['seconds']:.3f}", f"{ours['memory']:.0f}"]
+            if size <= LARGEST_PLAIN.get(loss, args.largest):
+                plain = measure_side(f"{loss}/plain/{size}")
+                differs = [abs(ours[key] - plain[key]) / max(abs(plain[key]), 1e-12) for key in ("value", "slope")]
+                cells += [
+                    f"{plain['seconds']:.3f}",
+                    f"{plain['memory']:.0f}",
+                    f"{ours['seconds'] / plain['seconds']:.2f}",
+                ]
+                cells += [f"{one:.0e}" for one in differs]
+            else:
+                cells += ["-"] * 5
+            grown = ["seconds", "memory"] if last else []
+            cells += [f"{math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)):.2f}" for key in grown] or ["-", "-"]
+            print("| " + " | ".join(cells) + " |", flush=True)
+            last, size = ours, 2 * size
+
+
+if __name__ == "__main__":
+    main()
