@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from tscl.data.datasets.base import natural_order
 from tscl.data.datasets.folder import OpenStudy, read_labels
-from tscl.data.readers.mne_reader import NOT_SIGNALS, _positions, _unit
-from tscl.data.recording import Annotation, Channels, Recording
+from tscl.data.readers import from_raw
+from tscl.data.recording import Recording
 from tscl.data.sources import Source
 from tscl.errors import ConfigError, DataError
 
@@ -35,7 +32,7 @@ def read_bids(path: str, *, root: str) -> Recording:
     Raises
     ------
     DataError
-        When mne-bids cannot read it.
+        When mne-bids cannot read it, or it has no signals.
     """
     import mne_bids
 
@@ -49,26 +46,7 @@ def read_bids(path: str, *, root: str) -> Recording:
         raise DataError(
             f"{path} cannot be read by mne-bids ({type(error).__name__}: {said}): check it with the validator."
         ) from error
-    types = raw.get_channel_types()
-    keep = [i for i, kind in enumerate(types) if kind not in NOT_SIGNALS]
-    if not keep:
-        raise DataError(f"{path} has no signal channels: its channels are of the types {sorted(set(types))}.")
-    kinds = tuple(types[i] for i in keep)
-    data = raw.get_data(picks=keep) * np.array([_unit(kind)[1] for kind in kinds])[:, None]
-    positions = _positions(raw.info)
-    unit = _unit(Counter(kinds).most_common(1)[0][0])[0]
-    channels = Channels(
-        tuple(raw.ch_names[i] for i in keep),
-        kinds,
-        unit,
-        raw.info["sfreq"],
-        None if positions is None else positions[keep],
-    )
-    start = raw.first_time if raw.annotations.orig_time is not None else 0.0
-    marks = [
-        Annotation(float(a["onset"] - start), float(a["duration"]), str(a["description"])) for a in raw.annotations
-    ]
-    return Recording(data, channels, annotations=marks, source=path)
+    return from_raw(raw, source=path)
 
 
 class BIDSFolder(OpenStudy):
