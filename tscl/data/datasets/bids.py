@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 
 from tscl.data.datasets.base import natural_order
 from tscl.data.datasets.folder import OpenStudy, read_labels
+from tscl.data.preprocessing import MatchChannels
 from tscl.data.readers import from_raw
-from tscl.data.recording import Recording
+from tscl.data.readers.mne_objects import cut_windows, pick_channels
+from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
+from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
 
 DATATYPES = ("eeg", "meg", "ieeg")
@@ -140,3 +143,45 @@ class BIDSFolder(OpenStudy):
         if not sources:
             raise DataError(f"{root} has no {self.datatype} recordings of the tasks, subjects and sessions asked for.")
         return self.complete(sources, {column for row in table.values() for column in row}, "participants.tsv")
+
+
+def bids_windows(root: str | Path, window: float, overlap: float = 0.0, like: Channels | None = None) -> WindowDataset:
+    """Cut all recordings of a BIDS tree into windows, as :func:`tscl.data.readers.from_mne` does with a Raw.
+
+    Parameters
+    ----------
+    root : path
+        Root of the tree; it has recordings of one modality.
+    window : float
+        Length of a window, s.
+    overlap : float
+        Part of a window that the next one repeats.
+    like : Channels, optional
+        Channels to bring all recordings to; by default the EEG, MEG or intracranial channels of the first recording.
+
+    Returns
+    -------
+    WindowDataset
+        With the ids of :class:`BIDSFolder`; signals are not filtered or scaled.
+
+    Raises
+    ------
+    ConfigError
+        When mne-bids is not installed, or the tree has several modalities.
+    DataNotFoundError, DataError
+        When there is no such tree, or a recording cannot be used.
+    """
+    if Path(root).is_file():
+        raise DataError(f"{root} is a file: open it by mne.io.read_raw, or name the root of a BIDS tree.")
+    root = BIDSFolder().find(root)
+    places = ("sub-*", "sub-*/ses-*")
+    kinds = [kind for kind in DATATYPES if any(next(root.glob(f"{place}/{kind}"), None) for place in places)]
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"{root} has recordings of {' and '.join(kinds)}: load those of one by BIDSFolder(datatype=...).load(root)."
+        )
+    study = BIDSFolder(kinds[0] if kinds else "eeg")
+    sources = study.sources(root)
+    if like is None:
+        like = pick_channels(sources[0].load()[0].channels, None, sources[0].path)
+    return cut_windows(sources, window, overlap, study.levels, [MatchChannels(like)])

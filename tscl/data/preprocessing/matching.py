@@ -60,6 +60,11 @@ def find_names(wanted: Sequence[str], there: Sequence[str]) -> np.ndarray:
     return found
 
 
+def same_rate(one: float, other: float) -> bool:
+    """Whether two sampling rates (Hz) are equal but for rounding in a file."""
+    return abs(one - other) <= 1e-6 * other
+
+
 @dataclass(frozen=True)
 class Mapping:
     """How signals of some channels become signals of the channels asked for.
@@ -148,7 +153,7 @@ def match(there: Channels, wanted: Channels, bads: tuple[str, ...] = (), resampl
         changes.append(f"taken by another spelling: {', '.join(renamed)}")
     if [i for _, i in pairs] != sorted(i for _, i in pairs):
         changes.append("channels put in order")
-    if not np.isclose(there.sfreq, wanted.sfreq, rtol=1e-6):
+    if not same_rate(there.sfreq, wanted.sfreq):
         rate = f"sampling rate {there.sfreq:g} Hz instead of {wanted.sfreq:g} Hz"
         if resample:
             changes.append(f"{rate}, resampled")
@@ -196,12 +201,16 @@ def _motion(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return rotation, new_centre - rotation @ centre
 
 
-def _checked(mapping: Mapping, where: str) -> Mapping:
+def refuse(mapping: Mapping, where: str) -> None:
+    """Raise DataError with everything that differs when a mapping has obstacles."""
     if mapping.obstacles:
         raise DataError(f"{where} does not have the channels asked for: {'; '.join(mapping.obstacles)}. {REMEDY}")
+
+
+def report(mapping: Mapping, where: str) -> None:
+    """Log what a mapping changes."""
     if mapping.changes:
         log.info("%s: %s.", where, "; ".join(mapping.changes))
-    return mapping
 
 
 @dataclass(frozen=True)
@@ -209,29 +218,32 @@ class MatchChannels(Step):
     """Bring a recording to the given channels: order, spelling, unit, sampling rate; missing and bad ones by MNE.
 
     Names may differ in case, spaces, a trailing dot, a type in front (``"EEG Fp1"``) and T3, T4, T5, T6 for T7, T8, P7,
-    P8. Up to a quarter of the EEG, magnetometer or gradiometer channels is interpolated by MNE (spherical splines, field
-    mapping); further channels are left out. What is done is logged.
+    P8. Up to a quarter of the EEG, magnetometer or gradiometer channels is interpolated by MNE (spherical splines,
+    field mapping); further channels are left out. What is done is logged.
 
     Parameters
     ----------
     channels : Channels
-        What the recording shall have; :attr:`tscl.COMET.channels_` of a fitted model, for one.
+        What the recording shall have; ``channels_`` of a fitted estimator, for one.
     """
 
     channels: Channels
 
     def __call__(self, recording: Recording) -> Recording:
         """Return the recording with these channels; raises DataError with everything that differs."""
-        mapping = self.check(recording.channels, recording.bads, recording.source or recording.name)
+        where = recording.source or recording.name
+        mapping = match(recording.channels, self.channels, tuple(recording.bads))
+        refuse(mapping, where)
+        report(mapping, where)
+        return self.apply(mapping, recording)
+
+    def apply(self, mapping: Mapping, recording: Recording) -> Recording:
+        """Return the recording as a mapping that was found for its channels has it."""
         there = replace(self.channels, sfreq=recording.sfreq)
         mapped = replace(recording, data=mapping(recording.data), channels=there, bads=())
-        if not np.isclose(recording.sfreq, self.channels.sfreq, rtol=1e-6):
+        if not same_rate(recording.sfreq, self.channels.sfreq):
             mapped = Resample(self.channels.sfreq)(mapped)
         return replace(mapped, channels=self.channels)
-
-    def check(self, there: Channels, bads: Sequence[str], where: str) -> Mapping:
-        """Return the way from the channels of ``where`` to these; raises DataError with everything that differs."""
-        return _checked(match(there, self.channels, tuple(bads)), where)
 
 
 def match_windows(data: WindowDataset, channels: Channels) -> WindowDataset:
@@ -256,6 +268,8 @@ def match_windows(data: WindowDataset, channels: Channels) -> WindowDataset:
     """
     if not data.channels.named or not channels.named or not channels.differences(data.channels):
         return data
-    mapping = _checked(match(data.channels, channels, resample=False), "the WindowDataset")
+    mapping = match(data.channels, channels, resample=False)
+    refuse(mapping, "the WindowDataset")
+    report(mapping, "the WindowDataset")
     signals = mapping(data.numpy())
     return WindowDataset(signals, data.metadata, channels, data.levels, data.target, data.classes or None)

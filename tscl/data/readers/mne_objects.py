@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tscl.data.prepare import prepare
-from tscl.data.preprocessing import MatchChannels, Preprocessing, SlidingWindows, Trial
+from tscl.data.preprocessing import MatchChannels, Preprocessing, SlidingWindows, Step, Trial
+from tscl.data.preprocessing.matching import find_names, match, refuse, report
 from tscl.data.readers.arrays import ID_KEYS
 from tscl.data.readers.mne_info import channels_of
 from tscl.data.readers.mne_reader import NOT_SIGNALS, from_raw
@@ -20,6 +23,8 @@ from tscl.data.recording import Channels, Recording, unit_of
 from tscl.data.sources import Source
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
+
+log = logging.getLogger("tscl")
 
 DATA_TYPES = ("eeg", "mag", "grad", "seeg", "ecog", "dbs")
 NOBODY = ("", "x", "0", "n/a", "none")
@@ -62,13 +67,13 @@ def from_mne(
     overlap : float
         Part of a window that the next one repeats, 0 <= overlap < 1.
     patient : str, or sequence with one id a recording or one a window, optional
-        By default the column ``patient`` of the epochs' metadata, or else ``info["subject_info"]["his_id"]``, or else the
-        name of the file, or else a number: then every recording counts as a patient of its own.
+        By default the column ``patient`` of the epochs' metadata, or else ``info["subject_info"]["his_id"]``, or else
+        the name of the file: then every recording counts as a patient of its own.
     trial : as ``patient``
         By default the column ``trial`` of the metadata; or else a Raw is one trial, and so is every epoch.
     levels : mapping of str to what ``patient`` takes, optional
-        Further id levels, between patient and trial. Columns ``site``, ``session`` and ``recording`` of the metadata are
-        levels as well.
+        Further id levels, between patient and trial. Columns ``site``, ``session`` and ``recording`` of the metadata
+        are levels as well.
     like : Channels, optional
         Channels to bring all recordings to, such as those of a fitted model; those of the first recording by default.
         See :class:`~tscl.data.preprocessing.MatchChannels`.
@@ -78,17 +83,17 @@ def from_mne(
     WindowDataset
         Voltages in uV, magnetometers in fT, gradiometers in fT/cm, as the readers of files give them. Windows of a Raw
         that overlap annotations beginning with "bad" are left out; channels in ``info["bads"]`` are interpolated. The
-        columns ``event`` (the epoch's name in ``event_id``) and those of the epochs' metadata are labels; ``onset`` is in
-        seconds from the first sample of a Raw, and in the time of the events of Epochs (missing where an EpochsArray only
-        numbers them).
+        columns ``event`` (the epoch's name in ``event_id``) and those of the epochs' metadata are labels; ``onset`` is
+        in seconds from the first sample of a Raw, and in the time of the events of Epochs (missing where an EpochsArray
+        only numbers them).
 
     Raises
     ------
     ConfigError
         When a Raw comes without ``window``, or ``inst`` is something else.
     DataError
-        When channels cannot be mapped (the message lists all that differs) or picked, bad ones cannot be interpolated, ids
-        do not fit, or no window is left.
+        When channels cannot be mapped (the message lists all that differs) or picked, bad ones cannot be interpolated,
+        ids do not fit, or no window is left.
 
     Examples
     --------
@@ -108,36 +113,37 @@ def from_mne(
         like = pick_channels(signal_channels(recordings[0]), picks, names[0])
     elif picks is not None:
         raise ConfigError("picks and like both say which channels: give one of them.")
-    given = {name: value for name, value in {"patient": patient, **(levels or {}), "trial": trial}.items()}
-    ids = {name: _per_recording(value, len(recordings)) for name, value in given.items() if value is not None}
+    given = {"patient": patient, **(levels or {}), "trial": trial}
+    given = {name: value for name, value in given.items() if value is not None}
+    ids = {name: _per_recording(value, len(recordings)) for name, value in given.items()}
+    _say_unknown(recordings, names, ids)
     sources = [
         Source(name, {k: v[i] for k, v in ids.items() if v is not None}, reader=partial(_read, one, like))
         for i, (name, one) in enumerate(zip(names, recordings, strict=True))
     ]
-    used = [*given, *(name for one in recordings for name in _metadata(one) if name in ID_KEYS)]
-    between = [name for name in dict.fromkeys(used) if name not in ("patient", "trial")]
-    order = ("patient", *between, "trial")
-    data = cut_windows(sources, like, window, overlap, order)
+    known = [*(name for one in recordings for name in _metadata(one) if name in ID_KEYS), *ids]
+    between = [k for k in dict.fromkeys(known) if k not in ("patient", "trial") and ids.get(k, True) is not None]
+    data = cut_windows(sources, window, overlap, ("patient", *between, "trial"))
     return _with_ids(data, {name: given[name] for name, value in ids.items() if value is None})
 
 
 def cut_windows(
-    sources: Sequence[Source], like: Channels, window: float | None, overlap: float, levels: Sequence[str]
+    sources: Sequence[Source], window: float | None, overlap: float, levels: Sequence[str], steps: Sequence[Step] = ()
 ) -> WindowDataset:
-    """Bring recordings to the same channels and cut windows that no bad annotation overlaps.
+    """Cut recordings into windows that no bad annotation overlaps.
 
     Parameters
     ----------
     sources : sequence of Source
         The recordings.
-    like : Channels
-        What all are brought to.
     window : float or None
         Seconds; None where a recording is a window.
     overlap : float
         Part of a window that the next one repeats.
     levels : sequence of str
         Coarse to fine.
+    steps : sequence of Step
+        What is done to each recording first.
 
     Returns
     -------
@@ -146,10 +152,10 @@ def cut_windows(
     Raises
     ------
     DataError
-        When a recording does not fit or no window is left.
+        When a recording cannot be used or no window is left.
     """
-    cutter = None if window is None else SlidingWindows(window, overlap, skip_bad=True)
-    return prepare(sources, Preprocessing([MatchChannels(like)], windows=cutter), levels=levels, progress=False)
+    windows = None if window is None else SlidingWindows(window, overlap, skip_bad=True)
+    return prepare(sources, Preprocessing(steps, windows=windows), levels=levels, progress=False)
 
 
 def signal_channels(inst: Any) -> Channels:
@@ -207,16 +213,28 @@ def _whose(inst: Any) -> str | None:
     return None if said.lower() in NOBODY else said
 
 
+def _say_unknown(recordings: Sequence[Any], names: Sequence[str], ids: Mapping[str, Any]) -> None:
+    told = [_whose(one) is not None or "patient" in _metadata(one) for one in recordings]
+    if len(recordings) > 1 and "patient" not in ids and not all(told):
+        log.warning(
+            "%d recordings do not say whose they are, the first is %s: each counts as a patient of its own; pass patient.",
+            told.count(False),
+            names[told.index(False)],
+        )
+
+
 def _read(inst: Any, like: Channels, name: str) -> list[Recording]:
-    """A Raw as one recording, Epochs as one a piece; only the channels that are needed are read."""
-    there = signal_channels(inst)
-    mapping = MatchChannels(like).check(there, inst.info["bads"], name)
-    index = sorted(int(i) for i in mapping.order if i >= 0)
-    names = [there.names[i] for i in index]
-    ids = {"patient": _whose(inst) or name.rsplit("/", 1)[-1].split(".")[0]}
+    """A Raw as one recording, Epochs as one a piece, brought to the channels; only those needed are read."""
+    there, step = signal_channels(inst), MatchChannels(like)
+    refuse(match(there, like, tuple(inst.info["bads"])), name)
+    needed = [there.names[i] for i in find_names(like.names, there.names) if i >= 0]
+    ids = {"patient": _whose(inst) or Path(name).name.split(".")[0]}
     if _is_raw(inst):
-        return [replace(from_raw(inst, picks=names, source=name), ids=ids)]
-    return [replace(one, ids={**ids, **one.ids}) for one in _epochs(inst, names, name)]
+        return [replace(step(from_raw(inst, picks=needed, source=name)), ids=ids)]
+    epochs = _epochs(inst, [one for one in there.names if one in needed], name)
+    mapping = match(epochs[0].channels, like, tuple(epochs[0].bads))
+    report(mapping, name)
+    return [replace(step.apply(mapping, one), ids={**ids, **one.ids}) for one in epochs]
 
 
 def _epochs(epochs: Any, names: list[str], name: str) -> list[Recording]:
@@ -226,13 +244,14 @@ def _epochs(epochs: Any, names: list[str], name: str) -> list[Recording]:
     channels = channels_of(epochs.info)
     channels = channels.pick([channels.names.index(one) for one in names])
     signals = epochs.get_data(picks=names) * np.array([unit_of(kind)[1] for kind in channels.types])[:, None]
+    bads = tuple(one for one in epochs.info["bads"] if one in names)
     events = {code: event for event, code in epochs.event_id.items()}
     rows = _metadata(epochs).to_dict("records") or [{}] * len(signals)
-    recordings = []
+    recordings: list[Recording] = []
     for data, onset, code, row in zip(signals, _onsets(epochs), epochs.events[:, 2], rows, strict=True):
         ids = {str(key): str(value) for key, value in row.items() if key in ID_KEYS}
         labels = {"event": events.get(int(code), str(code)), **{str(k): v for k, v in row.items() if k not in ID_KEYS}}
-        recordings.append(Trial(data, channels, ids, labels, source=name, onset=float(onset)))
+        recordings.append(Trial(data, channels, ids, labels, source=name, bads=bads, onset=float(onset)))
     return recordings
 
 
@@ -268,4 +287,5 @@ def _with_ids(data: WindowDataset, ids: Mapping[str, Any]) -> WindowDataset:
         if pd.isna(column).any():
             raise DataError(f"{name} is missing for {int(pd.isna(column).sum())} windows: every window needs an id.")
         table[name] = column.astype(str)
-    return WindowDataset(data.signals, table, data.channels, data.levels)
+    levels = [name for name in dict.fromkeys([*data.levels[:-1], *ids]) if name != "trial"]
+    return WindowDataset(data.signals, table, data.channels, (*levels, "trial"))
