@@ -217,7 +217,7 @@ def _say_unknown(recordings: Sequence[Any], names: Sequence[str], ids: Mapping[s
     told = [_whose(one) is not None or "patient" in _metadata(one) for one in recordings]
     if len(recordings) > 1 and "patient" not in ids and not all(told):
         log.warning(
-            "%d recordings do not say whose they are, the first is %s: each counts as a patient of its own; pass patient.",
+            "%d recordings do not say whose they are (first: %s): each counts as a patient of its own; pass patient.",
             told.count(False),
             names[told.index(False)],
         )

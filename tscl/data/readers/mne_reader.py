@@ -143,9 +143,9 @@ def from_raw(raw: Any, *, picks: str | Sequence[str] | None = None, source: str 
         raise DataError(f"{source}: the signals cannot be read ({said}): fetch the file again.") from error
     channels = channels_of(mne.pick_info(raw.info, index, verbose="error"))
     data *= np.array([unit_of(kind)[1] for kind in channels.types])[:, None]
-    start = raw.first_time if raw.annotations.orig_time is not None else 0.0
     annotations = [
-        Annotation(float(a["onset"] - start), float(a["duration"]), str(a["description"])) for a in raw.annotations
+        Annotation(float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
+        for a in raw.annotations
     ]
     bads = tuple(name for name in raw.info["bads"] if name in channels.names)
     return Recording(data, channels, annotations=annotations, source=source, bads=bads)
