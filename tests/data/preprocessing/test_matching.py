@@ -254,6 +254,8 @@ def test_window_data_sets_are_mapped_or_refused():
     assert part.numpy()[:, 0].std() > 0
     with pytest.raises(DataError, match="the WindowDataset does not have .*sampling rate 50 Hz instead of 100 Hz"):
         match_windows(WindowDataset(X, table, replace(channels, sfreq=50.0)), channels)
+    with pytest.raises(DataError, match="type 'ecg' instead of 'eeg'"):
+        match_windows(WindowDataset(X, table, replace(channels, types=("ecg",) * len(NAMES))), channels)
     unnamed = WindowDataset(X, table, Channels.unnamed(len(NAMES)))
     assert match_windows(unnamed, channels) is unnamed
 

@@ -259,16 +259,18 @@ def match_windows(data: WindowDataset, channels: Channels) -> WindowDataset:
     Returns
     -------
     WindowDataset
-        ``data`` itself where nothing differs but additional descriptions (positions).
+        ``data`` itself where nothing differs, or nothing is known of the one or the other.
 
     Raises
     ------
     DataError
         With everything that differs.
     """
-    if not data.channels.named or not channels.named or not channels.differences(data.channels):
+    if not data.channels.named or not channels.named:
         return data
     mapping = match(data.channels, channels, resample=False)
+    if not mapping.changes and not mapping.obstacles and len(data.channels) == len(channels):
+        return data
     refuse(mapping, "the WindowDataset")
     report(mapping, "the WindowDataset")
     signals = mapping(data.numpy())

@@ -238,7 +238,7 @@ def _read(inst: Any, like: Channels, name: str) -> list[Recording]:
 
 
 def _epochs(epochs: Any, names: list[str], name: str) -> list[Recording]:
-    epochs = epochs if epochs.preload else epochs.copy().load_data(verbose="error")
+    epochs = epochs if epochs.preload else epochs.copy().load_data()
     if not len(epochs):
         raise DataError(f"{name} holds no epochs: all were dropped (see epochs.drop_log).")
     channels = channels_of(epochs.info)
