@@ -70,7 +70,7 @@ def test_another_order_spelling_and_rate_are_mapped(model, caplog):
         np.testing.assert_allclose(model.transform(other), expected, rtol=1e-5)
     assert "FP1 for Fp1" in caplog.text
     assert "T3 for T7" in caplog.text
-    assert "channels put in order" in caplog.text
+    assert "another order of channels: put right" in caplog.text
     slow = np.cumsum(RNG.normal(size=(len(NAMES), 1600)), axis=1)
     slow = mne.filter.filter_data(slow, 200.0, 1.0, 20.0, verbose="error") * 1e-5
     fast = mne.io.RawArray(slow, make_raw(sfreq=200.0).info, verbose="error")

@@ -35,7 +35,15 @@ AUGMENTER = "augmenter.safetensors"
 
 
 class ContrastiveEstimator(TransformerMixin, BaseEstimator):
-    """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``."""
+    """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``.
+
+    Attributes
+    ----------
+    channels_ : Channels
+        Names, types, unit, rate and sensors of what ``fit`` saw; ``ch0, ch1, ...`` for arrays.
+    window_ : float or None
+        Seconds of the windows of ``fit``; None for arrays. A Raw is cut into such windows by ``transform``.
+    """
 
     encoder: nn.Module | Callable[[int], nn.Module] | None
     augmenter: Augmenter | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tscl.data.readers.mne_info import MEG, info_of
@@ -74,8 +76,7 @@ def interpolation_weights(channels: Channels, missing: np.ndarray) -> np.ndarray
         impulses = np.zeros((len(used), len(there)))
         impulses[there, np.arange(len(there))] = 1.0
         raw = mne.io.RawArray(impulses, info, verbose="error")
-        origin = "auto" if family == ("eeg",) else _centre(np.asarray(channels.positions)[used])
-        raw.interpolate_bads(origin=origin, verbose="error")
+        raw.interpolate_bads(mode="fast", origin=_origin(info, np.asarray(channels.positions)[used]), verbose="error")
         scale = np.array([unit_of(channels.types[i])[1] for i in used])
         response = raw.get_data() * scale[:, None] / scale[there]
         for i in np.flatnonzero(missing[used]):
@@ -91,7 +92,12 @@ def _placed(channels: Channels, kind: str) -> np.ndarray:
     return known & np.isfinite(channels.coils).all(axis=1) if kind in MEG and channels.coils is not None else known
 
 
-def _centre(places: np.ndarray) -> np.ndarray:
-    """Centre of the sphere that fits places (n, 3) in least squares."""
-    system = np.column_stack([2 * places, np.ones(len(places))])
-    return np.linalg.lstsq(system, (places**2).sum(axis=1), rcond=None)[0][:3]
+def _origin(info: Any, places: np.ndarray) -> np.ndarray:
+    """Centre of the head (m): MNE's fit to electrodes, or, of other sensors and too few electrodes, a sphere's."""
+    import mne
+
+    try:
+        return mne.bem.fit_sphere_to_headshape(info, verbose="error")[1]
+    except (RuntimeError, ValueError):
+        system = np.column_stack([2 * places, np.ones(len(places))])
+        return np.linalg.lstsq(system, (places**2).sum(axis=1), rcond=None)[0][:3]

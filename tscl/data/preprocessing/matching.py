@@ -78,9 +78,9 @@ class Mapping:
     factor : float
         From one unit to the other.
     changes : tuple of str
-        What is done, in words.
+        What differs and what is done about it.
     obstacles : tuple of str
-        Why it cannot be done, empty when it can: everything that differs.
+        Everything that differs, where nothing can be done about a part of it; empty otherwise.
     """
 
     order: np.ndarray
@@ -122,50 +122,49 @@ def match(there: Channels, wanted: Channels, bads: tuple[str, ...] = (), resampl
     is_bad = np.array([i >= 0 and there.names[i] in bads for i in found])
     order = np.where(is_bad, -1, found)
     missing = order < 0
-    changes: list[str] = []
-    obstacles: list[str] = []
     known = _with_places(wanted, there, found)
-    for kind in dict.fromkeys(wanted.types):
-        absent = np.array([one == kind for one in wanted.types]) & missing
-        if not absent.any():
-            continue
-        names = [wanted.names[i] for i in np.flatnonzero(absent)]
-        reason = why_not(known, missing, kind)
-        what = "bad" if is_bad[absent].all() else "missing or bad" if is_bad[absent].any() else "missing"
-        (obstacles if reason else changes).append(
-            f"{what} channels {names} ({reason})" if reason else f"{what} channels {names} interpolated"
-        )
+    found_out = _absences(known, missing, is_bad)  # what differs, and what is done about it
     pairs = [(n, int(i)) for n, i in enumerate(order) if i >= 0]
     types = sorted({(wanted.types[n], there.types[i]) for n, i in pairs if wanted.types[n] != there.types[i]})
     for one, other in types:
         names = [wanted.names[n] for n, i in pairs if (wanted.types[n], there.types[i]) == (one, other)]
-        obstacles.append(f"type {other!r} instead of {one!r} of {names}")
+        found_out.append((f"type {other!r} instead of {one!r} of {names}", ""))
     unit = there.pick([i for _, i in pairs]).unit if pairs else wanted.unit
     factor = 1.0
     if unit != wanted.unit:
-        if {unit, wanted.unit} <= set(VOLTS) and all(kind in VOLTAGES for kind in wanted.types):
-            factor = VOLTS[unit] / VOLTS[wanted.unit]
-            changes.append(f"{unit} turned into {wanted.unit}")
-        else:
-            obstacles.append(f"unit {unit!r} instead of {wanted.unit!r}")
+        voltages = {unit, wanted.unit} <= set(VOLTS) and all(kind in VOLTAGES for kind in wanted.types)
+        factor = VOLTS[unit] / VOLTS[wanted.unit] if voltages else 1.0
+        found_out.append((f"unit {unit!r} instead of {wanted.unit!r}", "converted" if voltages else ""))
     renamed = [f"{there.names[i]} for {wanted.names[n]}" for n, i in pairs if there.names[i] != wanted.names[n]]
     if renamed:
-        changes.append(f"taken by another spelling: {', '.join(renamed)}")
+        found_out.append((f"other spellings ({', '.join(renamed)})", "renamed"))
     if [i for _, i in pairs] != sorted(i for _, i in pairs):
-        changes.append("channels put in order")
+        found_out.append(("another order of channels", "put right"))
     if not same_rate(there.sfreq, wanted.sfreq):
         rate = f"sampling rate {there.sfreq:g} Hz instead of {wanted.sfreq:g} Hz"
-        if resample:
-            changes.append(f"{rate}, resampled")
-        else:
-            obstacles.append(rate)
+        found_out.append((rate, "resampled" if resample else ""))
     extra = [name for i, name in enumerate(there.names) if i not in set(found.tolist())]
-    if obstacles:
-        obstacles += [f"additional channels {extra}"] if extra else []
-        obstacles += changes
+    if extra:
+        found_out.append((f"additional channels {extra}", "left out"))
+    changes = tuple(f"{what}: {done}" for what, done in found_out)
+    obstacles = tuple(what for what, _ in found_out) if any(not done for _, done in found_out) else ()
     possible = missing.any() and not obstacles
     weights = interpolation_weights(known, missing) if possible else np.zeros((int(missing.sum()), len(wanted)))
-    return Mapping(order, weights, factor, tuple(changes), tuple(obstacles))
+    return Mapping(order, weights, factor, changes, obstacles)
+
+
+def _absences(channels: Channels, missing: np.ndarray, is_bad: np.ndarray) -> list[tuple[str, str]]:
+    """Say of every type which channels are missing, and whether they are interpolated."""
+    said = []
+    for kind in dict.fromkeys(channels.types):
+        absent = np.array([one == kind for one in channels.types]) & missing
+        if absent.any():
+            names = [channels.names[i] for i in np.flatnonzero(absent)]
+            what = "bad" if is_bad[absent].all() else "missing or bad" if is_bad[absent].any() else "missing"
+            reason = why_not(channels, missing, kind)
+            why = f" ({reason})" if reason else ""
+            said.append((f"{what} channels {names}{why}", "" if reason else "interpolated"))
+    return said
 
 
 def _with_places(wanted: Channels, there: Channels, found: np.ndarray) -> Channels:
@@ -269,7 +268,7 @@ def match_windows(data: WindowDataset, channels: Channels) -> WindowDataset:
     if not data.channels.named or not channels.named:
         return data
     mapping = match(data.channels, channels, resample=False)
-    if not mapping.changes and not mapping.obstacles and len(data.channels) == len(channels):
+    if not mapping.changes:
         return data
     refuse(mapping, "the WindowDataset")
     report(mapping, "the WindowDataset")
