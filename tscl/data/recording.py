@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,19 @@ from typing import Any
 import numpy as np
 
 from tscl.errors import DataError
+
+VOLTAGES = ("eeg", "ecg", "eog", "emg", "seeg", "ecog", "dbs", "bio")
+FIELDS = {"mag": ("fT", 1e15), "ref_meg": ("fT", 1e15), "grad": ("fT/cm", 1e13)}
+
+
+def unit_of(channel_type: str) -> tuple[str, float]:
+    """Return the unit in which signals of an MNE channel type are kept, and what SI values are multiplied by."""
+    return ("uV", 1e6) if channel_type in VOLTAGES else FIELDS.get(channel_type, ("a.u.", 1.0))
+
+
+def common_unit(types: Sequence[str]) -> str:
+    """Return the unit of the most frequent channel type."""
+    return unit_of(Counter(types).most_common(1)[0][0])[0] if types else "a.u."
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +42,9 @@ class Channels:
         Sampling rate in Hz.
     positions : ndarray or None, shape (C, 3), float64
         Sensor positions in metres (head coordinates), NaN where unknown.
+    coils : ndarray or None, shape (C, 10), float64
+        Of MEG sensors MNE's number of the coil's type and the coil's three axes (head coordinates), NaN for others;
+        what interpolation of MEG needs beside the positions, and not compared with ``==``.
     """
 
     names: tuple[str, ...]
@@ -34,6 +52,7 @@ class Channels:
     unit: str
     sfreq: float
     positions: np.ndarray | None = None
+    coils: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
@@ -47,6 +66,16 @@ class Channels:
             raise DataError(
                 f"positions have shape {np.shape(self.positions)}, expected ({len(self.names)}, 3): x, y, z a channel."
             )
+
+    @classmethod
+    def unnamed(cls, n_channels: int) -> Channels:
+        """Return what is said of arrays of which nothing is known: ``ch0, ch1, ...`` without unit, at 1 Hz."""
+        return cls(tuple(f"ch{i}" for i in range(n_channels)), ("misc",) * n_channels, "a.u.", 1.0)
+
+    @property
+    def named(self) -> bool:
+        """Whether anything is known of the channels; False for :meth:`unnamed` ones, which are not compared."""
+        return self != Channels.unnamed(len(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Channels):
@@ -66,14 +95,19 @@ class Channels:
         return len(self.names)
 
     def pick(self, index: np.ndarray | list[int]) -> Channels:
-        """Return the channels at the integer positions ``index``, in that order."""
+        """Return the channels at the integer positions ``index``, in that order.
+
+        A unit that was that of the most frequent type becomes that of the most frequent type among the chosen.
+        """
         index = [int(i) for i in index]
-        positions = None if self.positions is None else self.positions[index]
+        types = tuple(self.types[i] for i in index)
         return replace(
             self,
             names=tuple(self.names[i] for i in index),
-            types=tuple(self.types[i] for i in index),
-            positions=positions,
+            types=types,
+            unit=common_unit(types) if types and self.unit == common_unit(self.types) else self.unit,
+            positions=None if self.positions is None else self.positions[index],
+            coils=None if self.coils is None else self.coils[index],
         )
 
     def differences(self, other: Channels) -> str:
@@ -95,27 +129,29 @@ class Channels:
         return "; ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serialisable description."""
-        positions = None if self.positions is None else np.asarray(self.positions).tolist()
+        """Return a JSON-serialisable description; what is unknown is None."""
         return {
             "names": list(self.names),
             "types": list(self.types),
             "unit": self.unit,
             "sfreq": self.sfreq,
-            "positions": positions,
+            "positions": _listed(self.positions),
+            "coils": _listed(self.coils),
         }
 
     @classmethod
     def from_dict(cls, info: dict[str, Any]) -> Channels:
         """Rebuild what :meth:`to_dict` described."""
-        positions = info.get("positions")
-        return cls(
-            tuple(info["names"]),
-            tuple(info["types"]),
-            info["unit"],
-            info["sfreq"],
-            None if positions is None else np.asarray(positions, dtype=float),
-        )
+        known = {
+            name: np.array(info[name], dtype=float) for name in ("positions", "coils") if info.get(name) is not None
+        }
+        return cls(tuple(info["names"]), tuple(info["types"]), info["unit"], info["sfreq"], **known)
+
+
+def _listed(table: np.ndarray | None) -> list[list[float | None]] | None:
+    if table is None:
+        return None
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in np.asarray(table)]
 
 
 @dataclass(frozen=True)
@@ -153,6 +189,9 @@ class Recording:
         Marked events, in seconds from the first sample.
     source : str
         File it was read from, for messages and the metadata table.
+    bads : sequence of str
+        Names of channels that the file or the user marks as bad. They stay in ``data``;
+        :class:`~tscl.data.preprocessing.MatchChannels` replaces them.
     """
 
     data: np.ndarray
@@ -161,6 +200,7 @@ class Recording:
     labels: dict[str, Any] = field(default_factory=dict)
     annotations: list[Annotation] = field(default_factory=list)
     source: str = ""
+    bads: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if np.ndim(self.data) != 2:

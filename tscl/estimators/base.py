@@ -18,11 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from tscl.augmenters import Augmenter
-from tscl.data import WindowDataset
+from tscl.data import Channels, WindowDataset
 from tscl.encoders import DilatedConvEncoder, load_state, save_state
 from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
+from tscl.estimators.recordings import fitted_windows
 from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.files import atomic_folder
 from tscl.heads import Head
@@ -34,7 +35,15 @@ AUGMENTER = "augmenter.safetensors"
 
 
 class ContrastiveEstimator(TransformerMixin, BaseEstimator):
-    """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``."""
+    """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``.
+
+    Attributes
+    ----------
+    channels_ : Channels
+        Names, types, unit, rate and sensors of what ``fit`` saw; ``ch0, ch1, ...`` for arrays.
+    window_ : float or None
+        Seconds of the windows of ``fit``; None for arrays. A Raw is cut into such windows by ``transform``.
+    """
 
     encoder: nn.Module | Callable[[int], nn.Module] | None
     augmenter: Augmenter | None
@@ -55,6 +64,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
     precision: Any
     random_state: Any
     verbose: bool
+    channels_: Channels | None = None
+    window_: float | None = None
 
     def _heads(self, data: WindowDataset) -> Sequence[Head]:
         raise NotImplementedError(f"{type(self).__name__} must define _heads(data).")
@@ -70,19 +81,24 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         patient: Any = None,
         trial: Any = None,
         levels: Mapping[str, Any] | None = None,
+        window: float | None = None,
     ) -> Self:
         """Learn an encoder from windows; labels are not used.
 
         Parameters
         ----------
-        X : ndarray or Tensor, shape (n, C, T) or (n, T); list of n arrays (C, T_i); or WindowDataset
-            Windows; NaN marks missing values, unequal lengths are padded with NaN.
+        X : ndarray or Tensor, shape (n, C, T) or (n, T); list of n arrays (C, T_i); WindowDataset; or recordings
+            Windows; NaN marks missing values, unequal lengths are padded with NaN. Recordings are ``mne.Epochs``,
+            ``mne.io.Raw``, a list of them, or the root of a BIDS tree: see :func:`tscl.data.readers.from_mne`.
         y : ignored
             Present for scikit-learn's pipelines.
         patient, trial : array of n ids, optional
-            The patient and the trial of every window. A trial is told apart by its patient as well.
+            The patient and the trial of every window, or of every recording. A trial is told apart by its patient as
+            well.
         levels : mapping of str to array of n ids, optional
             Further id levels.
+        window : float, optional
+            Length of the windows that recordings are cut into, s; a Raw and a BIDS tree need it.
 
         Returns
         -------
@@ -99,7 +115,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         from tscl.learners import ContrastiveLearner
         from tscl.learners.history import History
 
-        data = as_windows(X, None, patient, trial, levels)
+        data = as_windows(X, None, patient, trial, levels, window)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         history = History()
         with torch.random.fork_rng(), quiet_training():
@@ -127,7 +143,17 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         self.augmenter_ = None if learning is None else learning.cpu().eval()
         self.history_ = history.frame()
         self.n_channels_in_ = data.shape[1]
+        self.channels_ = data.channels
+        self.window_ = data.duration if data.channels.named else None
         return self
+
+    @property
+    def info_(self) -> Any:
+        """``mne.Info`` of the channels that the model was fitted on, with the sensors in their places."""
+        from tscl.data.readers import info_of
+
+        check_is_fitted(self, "encoder_")
+        return info_of(self.channels_ or Channels.unnamed(self.n_channels_in_))
 
     def _build_encoder(self, in_channels: int) -> nn.Module:
         if self.encoder is None:
@@ -145,11 +171,18 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : as in :meth:`fit`
+            Recordings and WindowDatasets of other channels than those of :meth:`fit` are mapped to them
+            (:class:`~tscl.data.preprocessing.MatchChannels`); a Raw is cut into windows as long as those of ``fit``.
 
         Returns
         -------
         ndarray, shape (n, k * dim), float32
             One pooled embedding a window; k is the number of statistics in ``pooling``.
+
+        Raises
+        ------
+        DataError
+            When ``X`` cannot be mapped to the model's channels, with all that differs.
         """
         return self._embed(X, per_step=False)
 
@@ -202,6 +235,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
 
     def _checked(self, X: Any) -> np.ndarray | WindowDataset:
         check_is_fitted(self, "encoder_")
+        X = fitted_windows(X, self.channels_, self.window_)
         data = X if isinstance(X, WindowDataset) else as_signals(X)
         if data.shape[1] != self.n_channels_in_:
             raise DataError(f"X has {data.shape[1]} channels, the model was fitted on {self.n_channels_in_}.")
@@ -247,10 +281,13 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         folder = Path(folder)
         check_new(folder)
         use = f"embeddings = model.transform(X)  # windows (n, {self.n_channels_in_}, T)"
+        channels = None if self.channels_ is None else self.channels_.to_dict()
         with atomic_folder(folder) as temporary:
             if self.augmenter_ is not None:
                 save_state(self.augmenter_, temporary / AUGMENTER)
-            write_model(temporary, self, use, card, n_channels_in=self.n_channels_in_)
+            write_model(
+                temporary, self, use, card, n_channels_in=self.n_channels_in_, window=self.window_, channels=channels
+            )
         return folder
 
     @classmethod
@@ -293,6 +330,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         folder = find_pretrained(name_or_folder, local_files_only, revision)
         model, said = read_model(folder, cls)
         [model.n_channels_in_] = fitted_values(folder, said, "n_channels_in")
+        model.window_ = said.get("window")
+        model.channels_ = Channels.from_dict(said["channels"]) if said.get("channels") else None
         model.encoder_ = read_encoder(folder, encoder)
         model.augmenter_ = model._load_augmenter(folder, augmenter)
         return model

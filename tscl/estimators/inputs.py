@@ -11,6 +11,7 @@ import torch
 
 from tscl.data import Channels, WindowDataset
 from tscl.errors import ConfigError, DataError
+from tscl.estimators.recordings import is_recording, recording_windows
 
 
 def as_signals(X: Any) -> np.ndarray:
@@ -79,27 +80,34 @@ def as_windows(
     patient: Any = None,
     trial: Any = None,
     levels: Mapping[str, Any] | None = None,
+    window: float | None = None,
 ) -> WindowDataset:
     """Return a :class:`WindowDataset` from signals and ids.
 
     Parameters
     ----------
-    X : WindowDataset, or what :func:`as_signals` takes
+    X : WindowDataset, recordings (:mod:`tscl.estimators.recordings`), or what :func:`as_signals` takes
         With a WindowDataset the ids are those it has.
     y : array of n labels, optional
     patient, trial : array of n ids, optional
     levels : mapping of str to array of n ids, optional
         Further levels.
+    window : float, optional
+        Seconds of the windows that recordings are cut into.
 
     Raises
     ------
     DataError
         When an array has not one value a window, or ids are missing (NaN).
     ConfigError
-        When ids are passed beside a WindowDataset.
+        When ids are passed beside a WindowDataset, or ``window`` with anything but recordings.
     """
     given = {"patient": patient, **(levels or {}), "trial": trial}
     ids = {name: value for name, value in given.items() if value is not None}
+    if is_recording(X):
+        return recording_windows(X, window, y, ids)
+    if window is not None:
+        raise ConfigError("window is for recordings (Raw, Epochs, a BIDS root): X is cut into windows already.")
     if isinstance(X, WindowDataset):
         if ids:
             raise ConfigError(f"X is a WindowDataset and brings its own ids: do not pass {sorted(ids)} beside it.")
@@ -113,6 +121,6 @@ def as_windows(
         if name in ids and pd.isna(value).any():
             raise DataError(f"{name} is missing for {int(pd.isna(value).sum())} windows: every window needs an id.")
         columns[name] = value
-    channels = Channels(tuple(f"ch{i}" for i in range(signals.shape[1])), ("misc",) * signals.shape[1], "a.u.", 1.0)
+    channels = Channels.unnamed(signals.shape[1])
     metadata = pd.DataFrame(columns, index=range(len(signals)))
     return WindowDataset(signals, metadata, channels, tuple(ids), target=None if y is None else "y")

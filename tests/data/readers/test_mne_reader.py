@@ -120,6 +120,13 @@ def test_fif_with_offset_annotations_stim_and_mixed_units(tmp_path):
     assert read(path, picks="mag").channels.unit == "fT"
 
 
+def test_annotations_of_a_recording_without_a_date_start_at_its_first_sample():
+    raw = mne.io.RawArray(np.zeros((1, 900)), mne.create_info(1, 100.0, "eeg"), first_samp=300, verbose="error")
+    raw.set_annotations(mne.Annotations([2.0], [1.0], ["BAD"]))
+    assert [(a.onset, a.duration) for a in from_raw(raw).annotations] == [(2.0, 1.0)]
+    assert from_raw(raw.crop(1.0)).annotations[0].onset == pytest.approx(1.0)
+
+
 def test_raw_in_memory_stays_as_it_is():
     raw = mne.io.RawArray(np.full((2, 100), 1e-6), mne.create_info(["a", "b"], 100.0, ["eeg", "stim"]), verbose="error")
     recording = from_raw(raw, source="memory")

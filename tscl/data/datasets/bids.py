@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from tscl.data.datasets.base import natural_order
 from tscl.data.datasets.folder import OpenStudy, read_labels
-from tscl.data.readers.mne_reader import NOT_SIGNALS, _positions, _unit
-from tscl.data.recording import Annotation, Channels, Recording
+from tscl.data.preprocessing import MatchChannels
+from tscl.data.readers import from_raw
+from tscl.data.readers.mne_objects import cut_windows, pick_channels
+from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
+from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
 
 DATATYPES = ("eeg", "meg", "ieeg")
@@ -35,7 +35,7 @@ def read_bids(path: str, *, root: str) -> Recording:
     Raises
     ------
     DataError
-        When mne-bids cannot read it.
+        When mne-bids cannot read it, or it has no signals.
     """
     import mne_bids
 
@@ -49,26 +49,7 @@ def read_bids(path: str, *, root: str) -> Recording:
         raise DataError(
             f"{path} cannot be read by mne-bids ({type(error).__name__}: {said}): check it with the validator."
         ) from error
-    types = raw.get_channel_types()
-    keep = [i for i, kind in enumerate(types) if kind not in NOT_SIGNALS]
-    if not keep:
-        raise DataError(f"{path} has no signal channels: its channels are of the types {sorted(set(types))}.")
-    kinds = tuple(types[i] for i in keep)
-    data = raw.get_data(picks=keep) * np.array([_unit(kind)[1] for kind in kinds])[:, None]
-    positions = _positions(raw.info)
-    unit = _unit(Counter(kinds).most_common(1)[0][0])[0]
-    channels = Channels(
-        tuple(raw.ch_names[i] for i in keep),
-        kinds,
-        unit,
-        raw.info["sfreq"],
-        None if positions is None else positions[keep],
-    )
-    start = raw.first_time if raw.annotations.orig_time is not None else 0.0
-    marks = [
-        Annotation(float(a["onset"] - start), float(a["duration"]), str(a["description"])) for a in raw.annotations
-    ]
-    return Recording(data, channels, annotations=marks, source=path)
+    return from_raw(raw, source=path)
 
 
 class BIDSFolder(OpenStudy):
@@ -162,3 +143,45 @@ class BIDSFolder(OpenStudy):
         if not sources:
             raise DataError(f"{root} has no {self.datatype} recordings of the tasks, subjects and sessions asked for.")
         return self.complete(sources, {column for row in table.values() for column in row}, "participants.tsv")
+
+
+def bids_windows(root: str | Path, window: float, overlap: float = 0.0, like: Channels | None = None) -> WindowDataset:
+    """Cut all recordings of a BIDS tree into windows, as :func:`tscl.data.readers.from_mne` does with a Raw.
+
+    Parameters
+    ----------
+    root : path
+        Root of the tree; it has recordings of one modality.
+    window : float
+        Length of a window, s.
+    overlap : float
+        Part of a window that the next one repeats.
+    like : Channels, optional
+        Channels to bring all recordings to; by default the EEG, MEG or intracranial channels of the first recording.
+
+    Returns
+    -------
+    WindowDataset
+        With the ids of :class:`BIDSFolder`; signals are not filtered or scaled.
+
+    Raises
+    ------
+    ConfigError
+        When mne-bids is not installed, or the tree has several modalities.
+    DataNotFoundError, DataError
+        When there is no such tree, or a recording cannot be used.
+    """
+    if Path(root).is_file():
+        raise DataError(f"{root} is a file: open it by mne.io.read_raw, or name the root of a BIDS tree.")
+    root = BIDSFolder().find(root)
+    places = ("sub-*", "sub-*/ses-*")
+    kinds = [kind for kind in DATATYPES if any(next(root.glob(f"{place}/{kind}"), None) for place in places)]
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"{root} has recordings of {' and '.join(kinds)}: load those of one by BIDSFolder(datatype=...).load(root)."
+        )
+    study = BIDSFolder(kinds[0] if kinds else "eeg")
+    sources = study.sources(root)
+    if like is None:
+        like = pick_channels(sources[0].load()[0].channels, None, sources[0].path)
+    return cut_windows(sources, window, overlap, study.levels, [MatchChannels(like)])

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "heartbeats": ["HeartbeatTrials"],
+        "matching": ["MatchChannels", "match_windows"],
         "pipeline": ["Preprocessing", "Windows"],
         "steps": [
             "AverageReference",

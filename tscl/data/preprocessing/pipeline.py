@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tscl.data.preprocessing.steps import Step, scale_rows
-from tscl.data.preprocessing.trials import SlidingWindows, Trial, TrialCutter, WholeRecording
+from tscl.data.preprocessing.trials import RecordingSkipped, SlidingWindows, Trial, TrialCutter, WholeRecording
 from tscl.data.recording import Channels, Recording
 from tscl.errors import DataError
 
@@ -101,13 +101,16 @@ class Preprocessing:
             recording = step(recording)
         cut: list[Trial] = self.trials(recording)
         done = [self._trial(trial, self.trial_steps) for trial in cut]
-        signals, onsets = [], []
+        signals, labels, onsets = [], [], []
         for trial in done:
             windows, starts = (trial.data[None], [trial.time(0)]) if self.windows is None else self.windows(trial)
-            signals.append(windows)
-            onsets.append(starts)
-        channels = done[0].channels
-        return Windows(signals, channels, recording.ids, [trial.labels for trial in done], onsets, recording.source)
+            if len(windows):
+                signals.append(windows)
+                labels.append(trial.labels)
+                onsets.append(starts)
+        if not signals:
+            raise RecordingSkipped(f"{recording.source or recording.name}: every window overlaps a bad annotation.")
+        return Windows(signals, done[0].channels, recording.ids, labels, onsets, recording.source)
 
     @staticmethod
     def _trial(trial: Trial, steps: Sequence[Callable[[Any], Any]]) -> Trial:

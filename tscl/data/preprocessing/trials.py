@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from tscl.data.recording import Recording
+from tscl.data.recording import Annotation, Recording
 from tscl.errors import ConfigError, DataError
 
 
@@ -200,6 +200,8 @@ class SlidingWindows:
         Length of a window in seconds.
     overlap : float
         Part of a window that the next one repeats, 0 <= overlap < 1.
+    skip_bad : bool
+        Leave out windows that overlap an annotation whose description begins with "bad", as MNE does.
 
     Examples
     --------
@@ -209,6 +211,7 @@ class SlidingWindows:
 
     seconds: float
     overlap: float = 0.0
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         if not (self.seconds > 0 and 0 <= self.overlap < 1):
@@ -233,6 +236,7 @@ class SlidingWindows:
         Returns
         -------
         windows : ndarray, shape (n, C, T), float32
+            None may be left where bad ones are skipped.
         onsets : list of float
             Seconds from the start of the recording.
 
@@ -249,5 +253,13 @@ class SlidingWindows:
                 f"shorter than a window of {length} ({self.seconds:g} s): choose shorter windows, or leave the file "
                 "out (on_error='skip')."
             )
-        windows = np.stack([trial.data[:, start : start + length] for start in starts])
-        return windows, [trial.time(start) for start in starts]
+        if self.skip_bad:
+            bad = [one for one in trial.annotations if one.description.lower().startswith("bad")]
+            starts = [start for start in starts if not _overlaps(bad, trial.time(start), length / trial.sfreq)]
+        windows = [trial.data[:, start : start + length] for start in starts]
+        stacked = np.stack(windows) if windows else np.empty((0, len(trial.data), length), dtype=np.float32)
+        return stacked, [trial.time(start) for start in starts]
+
+
+def _overlaps(annotations: Sequence[Annotation], onset: float, seconds: float) -> bool:
+    return any(one.onset < onset + seconds and one.onset + one.duration > onset for one in annotations)

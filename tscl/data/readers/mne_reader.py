@@ -5,26 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tscl.data.recording import Annotation, Channels, Recording
+from tscl.data.readers.mne_info import channels_of
+from tscl.data.recording import Annotation, Recording, unit_of
 from tscl.errors import DataError, DataNotFoundError
 
 logger = logging.getLogger("tscl")
 
-UNITS = {"mag": ("fT", 1e15), "ref_meg": ("fT", 1e15), "grad": ("fT/cm", 1e13)}
-VOLTAGES = ("eeg", "ecg", "eog", "emg", "seeg", "ecog", "dbs", "bio")
 NOT_SIGNALS = ("stim", "syst", "exci", "ias", "chpi")
 SUSPICIOUS = ("does not match the file size", "truncated", "corrupt", "will use data shape")
-
-
-def _unit(channel_type: str) -> tuple[str, float]:
-    return ("uV", 1e6) if channel_type in VOLTAGES else UNITS.get(channel_type, ("a.u.", 1.0))
 
 
 def _check_edf_size(path: Path) -> None:
@@ -61,18 +55,6 @@ def _check_brainvision_size(path: Path) -> None:
             f"{data} has {size} bytes, which is not what {path.name} describes ({points} time steps of {frame} bytes): "
             "fetch both files again, or read what is there with strict=False."
         )
-
-
-def _positions(info: Any) -> np.ndarray | None:
-    """Sensor positions in head coordinates (m), shape (C, 3); None when not one is known."""
-    from mne.transforms import apply_trans
-
-    positions = np.array([channel["loc"][:3] for channel in info["chs"]], dtype=float).reshape(-1, 3)
-    positions[~np.isfinite(positions).all(axis=1) | (positions == 0).all(axis=1)] = np.nan
-    meg = np.array([kind in ("mag", "grad", "ref_meg") for kind in info.get_channel_types()])
-    if meg.any() and info["dev_head_t"] is not None:
-        positions[meg] = apply_trans(info["dev_head_t"], positions[meg])
-    return None if np.isnan(positions).all() else positions
 
 
 def _open(path: Path, strict: bool, options: dict[str, Any]) -> Any:
@@ -159,16 +141,14 @@ def from_raw(raw: Any, *, picks: str | Sequence[str] | None = None, source: str 
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise DataError(f"{source}: the signals cannot be read ({said}): fetch the file again.") from error
-    types = [types[i] for i in index]
-    info = mne.pick_info(raw.info, index)
-    data *= np.array([_unit(kind)[1] for kind in types])[:, None]
-    unit = _unit(Counter(types).most_common(1)[0][0])[0]
-    channels = Channels(tuple(info.ch_names), tuple(types), unit, info["sfreq"], _positions(info))
-    start = raw.first_time if raw.annotations.orig_time is not None else 0.0
+    channels = channels_of(mne.pick_info(raw.info, index, verbose="error"))
+    data *= np.array([unit_of(kind)[1] for kind in channels.types])[:, None]
     annotations = [
-        Annotation(float(a["onset"] - start), float(a["duration"]), str(a["description"])) for a in raw.annotations
+        Annotation(float(a["onset"] - raw.first_time), float(a["duration"]), str(a["description"]))
+        for a in raw.annotations
     ]
-    return Recording(data, channels, annotations=annotations, source=source)
+    bads = tuple(name for name in raw.info["bads"] if name in channels.names)
+    return Recording(data, channels, annotations=annotations, source=source, bads=bads)
 
 
 def read_mne(
