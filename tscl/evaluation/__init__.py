@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "ridge_residual_scores",
             "spectral_residual_scores",
         ],
+        "attribution": ["SimilarityAttribution", "attribute_recordings", "attribute_similarity"],
         "baselines": ["ClassicalBaseline", "amplitude_features", "band_powers"],
         "bootstrap": ["bootstrap_interval", "bootstrap_metrics"],
         "embedding": ["embed"],
