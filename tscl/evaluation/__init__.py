@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "BackwardModel",
             "Candidates",
             "RetrievalResults",
+            "best_candidates",
             "candidates_of",
             "chance_level",
             "evaluate_retrieval",
