@@ -215,7 +215,7 @@ def retrieval_examples(table: pd.DataFrame, ax: Axes | None = None, *, width: in
             colour, line = (PALETTE[1], 2.0) if row["true"] else (PALE, 0.8)
             ax.add_patch(Rectangle((x + 0.02, y - 0.46), 0.96, 0.92, fill=False, edgecolor=colour, linewidth=line))
             ax.text(x + 0.5, y - 0.06, _folded(row["words"], width), fontsize=7, color=INK, ha="center", va="center")
-            ax.text(x + 0.95, y + 0.42, f"{probability:.2f}", fontsize=6, color=GREY, ha="right", va="bottom")
+            ax.text(x + 0.95, y + 0.42, f"{probability:.2f}", fontsize=6, color=INK, ha="right", va="bottom")
     ax.set_xlim(-1.25, k + 0.4)
     ax.set_ylim(len(queries) - 0.5, -0.5)
     titles = ["heard", *(f"candidate {place}" for place in range(1, k + 1)), "rank"]
