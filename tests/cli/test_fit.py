@@ -26,7 +26,8 @@ def test_a_run_is_one_folder(finished):
     there = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     expected = {
         "config.yaml", "split.json", "metrics.csv", "checkpoints/last.ckpt", "encoder.safetensors", "encoder.json",
-        "figures/training.png", "model_card.md",
+        "figures/training.png", "figures/scores_window.png", "figures/scores_trial.png",
+        "figures/scores_patient.png", "model_card.md",
     }  # fmt: skip
     assert expected <= there
     rest = there - expected
@@ -53,6 +54,7 @@ def test_what_is_in_the_folder_can_be_read(finished):
     card = (finished / "model_card.md").read_text()
     for said in ("16 patients", "seed: 0", "steps: 36", "torch 2", "P1"):
         assert said in card
+    assert "score/" not in card
     assert load_encoder(finished)(torch.zeros(1, 4, 128)).shape == (1, 8, 128)
     checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
     saved = load_file(finished / "encoder.safetensors")

@@ -91,10 +91,13 @@ def test_fit_trains_and_reports(trained, home):
     assert {path.name for path in (run / "results").glob("*.png")} == {
         "ranks.png",
         "subjects.png",
+        "examples.png",
         "attention_S1.png",
         "attention_S2.png",
     }
     assert (run / "figures" / "training.png").stat().st_size > 1000
+    assert (run / "figures" / "scores_speech.png").stat().st_size > 1000
+    assert metrics[[f"score/speech/{side}_q50" for side in ("positive", "negative")]].notna().all(axis=None)
     assert {path.suffix for path in synthetic(home).iterdir()} == {".wav", ".tsv"}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tscl.functional import alignment, effective_rank, pool_time, uniformity
+from tscl.functional import alignment, effective_rank, pool_time, score_quantiles, uniformity
 
 
 def test_alignment_is_the_mean_squared_distance_on_the_sphere():
@@ -62,3 +62,17 @@ def test_an_unknown_pooling_is_refused():
     for wrong in ("median", "max/0", "max/", "mean+"):
         with pytest.raises(ValueError, match="unknown pooling"):
             pool_time(torch.zeros(1, 1, 2), wrong)
+
+
+def test_score_quantiles_are_those_of_the_pairs_one_by_one():
+    h1, h2 = torch.randn(2, 7, 5)
+    positive, negative = torch.rand(2, 7, 7) > 0.6
+    found = score_quantiles(h1, h2, positive, negative, q=(0.1, 0.5, 0.9))
+    assert found.shape == (2, 3)
+    for pairs, row in ((positive, found[0]), (negative, found[1])):
+        scores = [
+            float(h1[i] @ h2[j] / (h1[i].norm() * h2[j].norm())) for i in range(7) for j in range(7) if pairs[i, j]
+        ]
+        assert row.tolist() == pytest.approx(np.quantile(scores, [0.1, 0.5, 0.9]).tolist(), abs=1e-5)
+    none = torch.zeros(7, 7, dtype=torch.bool)
+    assert score_quantiles(h1, h2, none, ~none)[0].isnan().all()

@@ -232,3 +232,22 @@ def test_bf16_trains():
     trainer(precision="bf16-mixed", max_epochs=2).fit(ours, datamodule=module(val=windows(np.arange(20, 24))))
     assert all(torch.isfinite(one).all() for one in ours.encoder.parameters())
     assert ours.encoder.stem.weight.dtype == torch.float32
+
+
+def test_scores_of_windows_with_their_own_and_with_other_segments():
+    watch, history = Watch(), History()
+    ours = learner(seed=3)
+    encoder = copy.deepcopy(ours.encoder)
+    trainer(callbacks=[watch, history], max_steps=1).fit(ours, datamodule=module())
+    batch = watch.batches[0]
+    seed_step(3, 0, 0, 0)
+    with torch.no_grad():
+        z, y = encoder(batch.x, sensors=batch.sensors).flatten(1), batch.paired["speech"].flatten(1)
+    scores = torch.nn.functional.cosine_similarity(z[:, None], y[None], dim=2)
+    same = batch.levels["segment"][:, None] == batch.levels["segment"]
+    assert same.sum() > len(z), "a batch without copies would not show that ids are used"
+    [row] = history.rows
+    for side, pairs in (("positive", same), ("negative", ~same)):
+        expected = np.quantile(scores[pairs], [0.05, 0.5, 0.95]).tolist()
+        found = [row[f"score/speech/{side}_{q}"] for q in ("q05", "q50", "q95")]
+        assert found == pytest.approx(expected, abs=1e-5)

@@ -63,21 +63,6 @@ def test_a_saved_figure_is_closed(tmp_path):
     assert axes.figure.number not in plt.get_fignums()
 
 
-def test_every_figure_draws_into_the_axes_it_is_given(cloud):
-    plt.close("all")
-    figure, axes = plt.subplots(1, 5, figsize=(20, 4))
-    metrics = pd.DataFrame({"epoch": [0, 1], "loss": [1.0, 0.5]})
-    drawn = [
-        hierarchy(axes[0]),
-        training_curves(metrics, ax=axes[1]),
-        embedding_map(*cloud, axes[2]),
-        similarity_matrix(*cloud, axes[3]),
-        results_bars(summary(), ax=axes[4]),
-    ]
-    assert [a is b for a, b in zip(drawn, axes, strict=True)] == [True] * 5
-    assert plt.get_fignums() == [figure.number]
-
-
 def test_hierarchy_names_its_levels_and_no_text_overlaps():
     ax = hierarchy()
     assert isinstance(ax, Axes)

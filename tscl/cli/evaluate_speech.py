@@ -19,7 +19,7 @@ from tscl.data.speech import SpeechSplit, SpeechWindows
 from tscl.data.speech.split import split_by_manifest
 from tscl.encoders import load_encoder
 from tscl.errors import ConfigError, DataNotFoundError, LeakageError
-from tscl.evaluation import BackwardModel, RetrievalResults, evaluate_retrieval
+from tscl.evaluation import BackwardModel, RetrievalResults, best_candidates, evaluate_retrieval
 from tscl.evaluation.contexts import device_for, evaluating
 from tscl.learners.run_folder import read_manifest
 
@@ -27,6 +27,8 @@ log = logging.getLogger("tscl")
 
 THIS = "this run"
 LINEAR = "linear backward model"
+EXAMPLES = 8
+"""So many queries are drawn with their best candidates."""
 
 
 @dataclass
@@ -160,12 +162,11 @@ def judge(
         log.warning(
             "there are only %d distinct test segments: top-k accuracy stops at k = %d.", n_candidates, wanted[-1]
         )
-    results = evaluate_retrieval(
-        models, test, ks=wanted, subjects=listed, device=device_for(accelerator), progress=True
-    )
+    device = device_for(accelerator)
+    results = evaluate_retrieval(models, test, ks=wanted, subjects=listed, device=device, progress=True)
     out = folder / RESULTS
     results.to_csv(out / "queries.csv")
-    _draw(results, models, test, out)
+    _draw(results, models, test, out, device)
     heard = "Tested on speech that was never heard in training."
     if seen:
         n_sequences = test.metadata["sequence"].nunique()
@@ -175,15 +176,22 @@ def judge(
     return results
 
 
-def _draw(results: RetrievalResults, models: dict[str, Any], test: SpeechWindows, out: Path) -> None:
-    from tscl.plotting import accuracy_by_subject, attention_map, rank_histogram, save_figure
+def _draw(
+    results: RetrievalResults, models: dict[str, Any], test: SpeechWindows, out: Path, device: torch.device
+) -> None:
+    from tscl.plotting import accuracy_by_subject, attention_map, rank_histogram, retrieval_examples, save_figure
 
-    first = results.table["model"] == next(iter(models))
-    axes = rank_histogram(results.table.loc[first, "rank"].to_numpy(), results.n_candidates)
-    save_figure(axes, out / "ranks.png")
+    encoder = next(iter(models.values()))
+    ranks = results.table.loc[results.table["model"] == next(iter(models)), "rank"].to_numpy()
+    save_figure(rank_histogram(ranks, results.n_candidates), out / "ranks.png")
+    # From the best to the worst of the queries, in equal steps.
+    shown = np.argsort(ranks, kind="stable")[
+        np.linspace(0, len(ranks) - 1, min(EXAMPLES, len(ranks))).round().astype(int)
+    ]
+    best = best_candidates(encoder, test, shown, k=min(5, results.n_candidates), device=device)
+    save_figure(retrieval_examples(best), out / "examples.png")
     axes = accuracy_by_subject(results.by_subject(), f"top{max(results.ks)}")
     save_figure(axes, out / "subjects.png")
-    encoder = next(iter(models.values()))
     attention = getattr(encoder, "attention", None)
     if attention is None:
         return

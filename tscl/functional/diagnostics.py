@@ -49,3 +49,28 @@ def effective_rank(h: Tensor) -> Tensor:
     singular = torch.linalg.svdvals((h - h.mean(dim=0)).float())
     share = singular / singular.sum().clamp(min=torch.finfo(singular.dtype).tiny)
     return torch.special.entr(share).sum().exp()
+
+
+def score_quantiles(
+    h1: Tensor, h2: Tensor, positive: Tensor, negative: Tensor, q: tuple[float, ...] = (0.05, 0.5, 0.95)
+) -> Tensor:
+    """Quantiles of the cosine similarity of positive and of negative pairs; nothing is waited for on a GPU.
+
+    Parameters
+    ----------
+    h1, h2 : Tensor, shape (B, D), floating
+        One embedding a window, from two views.
+    positive, negative : Tensor, shape (B, B), bool
+        Which windows of the first view (rows) and of the second (columns) make such a pair.
+    q : tuple of float
+        Quantiles, from 0 to 1.
+
+    Returns
+    -------
+    Tensor, shape (2, len(q)), float32
+        Positives, then negatives; NaN where there is no such pair.
+    """
+    with torch.autocast(h1.device.type, enabled=False):
+        scores = F.normalize(h1.float(), dim=1) @ F.normalize(h2.float(), dim=1).T
+    kept = torch.stack([scores.masked_fill(~pairs, torch.nan).flatten() for pairs in (positive, negative)])
+    return kept.nanquantile(torch.tensor(q, device=kept.device), dim=1).T

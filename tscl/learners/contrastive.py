@@ -19,6 +19,7 @@ from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
+from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
 
@@ -105,6 +106,7 @@ class ContrastiveLearner(L.LightningModule):
         terms = [f"{view}/{term}" for view, one in self.learning.items() for term in (*one.terms, "kept")]
         logged = [f"train/{name}" for name in ("loss", *self.names, *terms, *DIAGNOSTICS)]
         self.means = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in logged})
+        self.scores = ScoreLog(["window", *(name for name, head in self._id_heads())])
         for mean in self.means.values():
             mean.persistent(True)  # in the checkpoint, so that the means of an epoch survive a resume within it
         self.lr = lr
@@ -120,6 +122,10 @@ class ContrastiveLearner(L.LightningModule):
             self._install(encoder)
         else:
             self._factory = encoder
+
+    def _id_heads(self) -> list[tuple[str, Any]]:
+        heads: list[Any] = list(self.heads)
+        return [(name, head) for name, head in zip(self.names, heads, strict=True) if head.needs_ids]
 
     def build(self, in_channels: int) -> nn.Module:
         """Build what depends on the number of channels and is not there yet, and return the encoder."""
@@ -240,12 +246,17 @@ class ContrastiveLearner(L.LightningModule):
 
         return first, second, *pair, contrast
 
+    def on_train_start(self) -> None:
+        """Log scores in the first step, also of a run that is resumed within an epoch."""
+        self.scores.due = True
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix the random numbers of the step by seed, epoch, batch and rank."""
         seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
         if batch_idx == 0:
             for mean in self.means.values():
                 mean.reset()
+            self.scores.due = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Train the augmenters that learn, then return the weighted sum of the heads' losses; log all parts."""
@@ -260,14 +271,19 @@ class ContrastiveLearner(L.LightningModule):
         for name, loss in {"loss": total, **losses}.items():
             self.means[f"train/{name}"].update(loss.detach().expand(len(batch)))
         if batch_idx == 0:
-            self._diagnose(*next(iter(embedded.values())))
+            self._diagnose(embedded, batch)
         for name, mean in self.means.items():
             self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
+        self.scores.log(self)
         return total
 
     @torch.no_grad()
-    def _diagnose(self, z1: Tensor, z2: Tensor) -> None:
-        h1, h2 = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
+    def _diagnose(self, embedded: Mapping[str, tuple[Tensor, Tensor]], batch: Batch) -> None:
+        pooled = {view: [pool_time(z.detach()).float() for z in pair] for view, pair in embedded.items()}
+        h1, h2 = next(iter(pooled.values()))
+        self.scores.update("window", h1, h2)
+        for level, head in self._id_heads():
+            self.scores.update(level, *pooled[head.view], batch.levels[head.level], twins=False)
         for name, value in zip(DIAGNOSTICS, (alignment(h1, h2), uniformity(h1), effective_rank(h1)), strict=True):
             self.means[f"train/{name}"].update(value)
 

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from tscl.distributed import JoinedBatch, world_size
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
+from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.losses import ClipLoss
 from tscl.types import Batch
@@ -70,6 +71,7 @@ class CrossModalLearner(L.LightningModule):
         self.paired = nn.ModuleDict(paired)
         self.mean = MeanMetric(nan_strategy="disable")
         self.mean.persistent(True)
+        self.scores = ScoreLog(paired)
         self.lr = lr
         self.weight_decay = weight_decay
         self.seed = seed
@@ -128,17 +130,26 @@ class CrossModalLearner(L.LightningModule):
             ids = None if ids is None else everywhere.tensor(ids)
         return torch.stack([self.loss(*pair, ids=ids) for pair in pairs]).sum(), compared
 
+    def on_train_start(self) -> None:
+        """Log scores in the first step, also of a run that is resumed within an epoch."""
+        self.scores.due = True
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix the random numbers of the step by seed, epoch, batch and rank."""
         seed_step(self.seed, self.current_epoch, batch_idx, self.global_rank)
         if batch_idx == 0:
             self.mean.reset()
+            self.scores.due = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss and log its mean."""
-        loss, _ = self.losses(batch)
+        """Return the loss; log its mean, and how alike windows and their pairs are."""
+        loss, compared = self.losses(batch)
         self.mean.update(loss.detach().expand(len(batch)))
         self.log("train/loss", self.mean, prog_bar=True, on_step=False, on_epoch=True)
+        if batch_idx == 0:
+            for name, (z, y) in compared.items():
+                self.scores.update(name, z.flatten(1), y.flatten(1), batch.levels.get("segment"))
+        self.scores.log(self)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

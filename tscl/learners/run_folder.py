@@ -89,7 +89,8 @@ class RunFolder(L.Callback):
         """Write what is read later: encoder, figure, card."""
         if not trainer.is_global_zero:
             return
-        from tscl.plotting import save_figure, training_curves
+        from tscl.plotting import save_figure, score_distributions, training_curves
+        from tscl.plotting.scores import scored
 
         folder = Path(trainer.default_root_dir)
         save_encoder(pl_module.embedder, folder)
@@ -99,6 +100,8 @@ class RunFolder(L.Callback):
         history = self.history.frame()
         axes = training_curves(history, columns=[name for name in pl_module.curves if name in history])
         save_figure(axes, folder / "figures" / "training.png")
+        for name in scored(history):
+            save_figure(score_distributions(history, name), folder / "figures" / f"scores_{name}.png")
         for view, augmenter in pl_module.learning.items():
             draw_mask(augmenter, trainer.datamodule.split.train, folder / "figures" / f"mask_{view}.png")
         write_card(folder, self._description(trainer, pl_module))
@@ -121,7 +124,7 @@ class RunFolder(L.Callback):
             "",
             "## Training, last epoch",
             "",
-            *(f"- {name}: {value:.4g}" for name, value in last.items()),
+            *(f"- {name}: {value:.4g}" for name, value in last.items() if not name.startswith("score/")),
             "",
             "Intended for research. The embeddings carry what the recordings of these patients carry, biases included.",
         ]

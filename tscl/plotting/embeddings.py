@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from tscl.errors import DataError
+from tscl.errors import ConfigError, DataError
 from tscl.plotting.style import GREY, INK, PALE, PALETTE, new_axes
 
 if TYPE_CHECKING:
@@ -43,10 +43,32 @@ def principal_plane(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return plane, share
 
 
+def umap_plane(embeddings: np.ndarray) -> np.ndarray:
+    """Lay embeddings (n, D) out in a plane by UMAP, always the same way: coordinates (n, 2).
+
+    Raises
+    ------
+    ConfigError
+        When umap-learn is not installed.
+    """
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ConfigError("method='umap' needs umap-learn: pip install 'tscl[umap]'.") from error
+    neighbours = max(2, min(15, len(embeddings) - 1))
+    return UMAP(n_neighbors=neighbours, init="pca", metric="cosine", random_state=0, n_jobs=1).fit_transform(embeddings)
+
+
 def embedding_map(
-    embeddings: np.ndarray, labels: np.ndarray, ax: Axes | None = None, *, title: str = "", max_legend: int = 10
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    title: str = "",
+    max_legend: int = 10,
+    method: Literal["pca", "umap"] = "pca",
 ) -> Axes:
-    """Draw embeddings in their principal plane, coloured by label.
+    """Draw embeddings in a plane, coloured by label: patient, class, or the id of any level.
 
     Parameters
     ----------
@@ -60,6 +82,9 @@ def embedding_map(
         What the colours are, such as "patient".
     max_legend : int
         Up to so many categories are named in a legend; more are coloured only, and counted in the title.
+    method : {"pca", "umap"}
+        The plane of the first two principal components, or a layout that keeps neighbours by cosine distance together
+        (McInnes et al. 2018; needs ``pip install 'tscl[umap]'`` and five windows): its large distances mean nothing.
 
     Returns
     -------
@@ -69,11 +94,21 @@ def embedding_map(
     ------
     DataError
         When shapes disagree, there are fewer than two windows, or an embedding is not finite.
+    ConfigError
+        When the method is unknown, or umap-learn is not installed.
     """
     import matplotlib as mpl
 
+    if method not in ("pca", "umap"):
+        raise ConfigError(f"method is {method!r}: choose 'pca' or 'umap'.")
     embeddings, labels = check_pairs(embeddings, labels)
-    plane, share = principal_plane(embeddings)
+    if method == "pca":
+        plane, share = principal_plane(embeddings)
+        axis_names = (f"first component ({share[0]:.0%} of variance)", f"second component ({share[1]:.0%})")
+    else:
+        if len(embeddings) < 5:
+            raise DataError(f"UMAP needs five windows at least, there are {len(embeddings)}: use method='pca'.")
+        plane, axis_names = umap_plane(embeddings), ("first UMAP dimension", "second UMAP dimension")
     codes, names = pd.factorize(labels, sort=True)
     named = len(names) <= max_legend
     if named and len(names) <= len(PALETTE):
@@ -92,8 +127,8 @@ def embedding_map(
         legend.set_title(title)
     else:
         ax.set_title(f"{title or 'colours'}: {len(names)} categories", fontsize=10, color=INK)
-    ax.set_xlabel(f"first component ({share[0]:.0%} of variance)", color=INK)
-    ax.set_ylabel(f"second component ({share[1]:.0%})", color=INK)
+    ax.set_xlabel(axis_names[0], color=INK)
+    ax.set_ylabel(axis_names[1], color=INK)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[["top", "right"]].set_visible(False)
@@ -102,7 +137,12 @@ def embedding_map(
 
 
 def similarity_matrix(
-    embeddings: np.ndarray, groups: np.ndarray, ax: Axes | None = None, *, max_named: int = 24
+    embeddings: np.ndarray,
+    groups: np.ndarray,
+    ax: Axes | None = None,
+    *,
+    within: np.ndarray | None = None,
+    max_named: int = 24,
 ) -> Axes:
     """Draw the cosine similarity of every pair of windows, sorted by group, after removing the mean embedding.
 
@@ -114,6 +154,8 @@ def similarity_matrix(
         Patient (or trial, class) of each window.
     ax : Axes, optional
         Where to draw; a new figure by default.
+    within : ndarray, shape (n,), optional
+        Trial or label by which the windows of a group are sorted; they stay in their order by default.
     max_named : int
         Up to so many groups are named along the axes.
 
@@ -128,7 +170,8 @@ def similarity_matrix(
     """
     embeddings, groups = check_pairs(embeddings, groups)
     codes, names = pd.factorize(groups, sort=True)
-    order = np.argsort(codes, kind="stable")
+    finer = np.zeros(len(codes)) if within is None else pd.factorize(check_pairs(embeddings, within)[1], sort=True)[0]
+    order = np.lexsort((finer, codes))
     unit = embeddings[order] - embeddings.mean(axis=0)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     ax = new_axes(ax, 5.6, 4.8)

@@ -1,19 +1,20 @@
-"""Retrieval of speech from brain signals: ranks, subjects, and where the model listens."""
+"""Retrieval of speech from brain signals: ranks, subjects, examples, and where the model listens."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from tscl.errors import DataError
-from tscl.plotting.style import GREY, INK, PALETTE, new_axes, tidy
+from tscl.plotting.style import GREY, INK, PALE, PALETTE, new_axes, tidy
+from tscl.plotting.topomap import RIM, draw_topomap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BINS = 20
 
@@ -153,8 +154,6 @@ def attention_map(
     DataError
         When shapes disagree, a weight is not finite, or fewer than three sensors have a position.
     """
-    import mne
-
     weights, positions = np.asarray(weights, dtype=np.float64), np.asarray(positions, dtype=np.float64)
     if weights.ndim != 1 or positions.shape != (len(weights), 2) or (names is not None and len(names) != len(weights)):
         raise DataError(
@@ -164,30 +163,70 @@ def attention_map(
     known = np.isfinite(positions).all(axis=1)
     if known.sum() < 3:
         raise DataError(f"{known.sum()} of {len(known)} sensors have a position: a map needs three at least.")
-    if not np.isfinite(weights[known]).all():
-        raise DataError("weights contain NaN or infinity: leave those sensors out.")
     at = positions[known]
     at = at - (at.min(axis=0) + at.max(axis=0)) / 2
     radius = float(np.linalg.norm(at, axis=1).max())
-    ax = new_axes(ax, 4.6, 4)
-    signed = bool((weights[known] < 0).any())
-    largest = float(np.abs(weights[known]).max()) or 1.0
-    image, _ = mne.viz.plot_topomap(
-        weights[known],
-        at / radius * 0.09,
-        sphere=(0.0, 0.0, 0.0, 0.095),
-        extrapolate="head",
-        cmap="RdBu_r" if signed else "Blues",
-        vlim=(-largest if signed else 0.0, largest),
-        names=None if names is None else [str(name) for name, kept in zip(names, known, strict=True) if kept],
-        contours=np.linspace(-largest if signed else 0.0, largest, 8 if signed else 6)[1:-1],
-        axes=ax,
-        show=False,
-    )
-    for text in ax.texts:
-        text.set(fontsize=7, color=INK, verticalalignment="bottom")
-    bar = cast("Figure", ax.figure).colorbar(image, ax=ax, shrink=0.7, pad=0.02)
-    bar.set_label("attention weight", color=INK)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(color=GREY, labelcolor=INK, labelsize=8)
+    kept = None if names is None else [str(name) for name, one in zip(names, known, strict=True) if one]
+    return draw_topomap(weights[known], at / radius * RIM, kept, "attention weight", ax)
+
+
+def retrieval_examples(table: pd.DataFrame, ax: Axes | None = None, *, width: int = 24) -> Axes:
+    """Draw what was heard in a few windows beside the best candidates; the true one has a frame.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a query and candidate, with the columns ``query``, ``subject``, ``heard``, ``rank``, ``place``, ``words``,
+        ``probability`` and ``true``, as :func:`tscl.evaluation.best_candidates` gives it.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    width : int
+        Letters of a line; a text gets three lines, and the rest is left out.
+
+    Returns
+    -------
+    Axes
+        A row a query, in their order: what was heard, the candidates from the best on, shaded by their probability, and
+        the rank of the true one.
+
+    Raises
+    ------
+    DataError
+        When the table lacks a column or has no row.
+    """
+    from matplotlib.patches import Rectangle
+
+    needed = ["query", "subject", "heard", "rank", "place", "words", "probability", "true"]
+    missing = [name for name in needed if name not in table.columns]
+    if missing or table.empty:
+        raise DataError(f"the table has {len(table)} rows and no columns {missing}: take that of best_candidates.")
+    queries = list(table.groupby("query", sort=False))
+    k = int(table["place"].max())
+    ax = new_axes(ax, 1.75 * (k + 1) + 0.9, 0.62 * len(queries) + 0.6)
+    for y, (_, rows) in enumerate(queries):
+        first = rows.iloc[0]
+        ax.text(-0.06, y, _folded(first["heard"], width), fontsize=7, color=INK, ha="right", va="center")
+        ax.text(-1.0, y, str(first["subject"]), fontsize=7, color=GREY, ha="right", va="center")
+        rank = f"{first['rank']:g}"
+        ax.text(k + 0.08, y, rank, fontsize=9, color=PALETTE[1] if first["rank"] <= k else INK, va="center")
+        for row in rows.to_dict("records"):
+            x, probability = row["place"] - 1, float(row["probability"])
+            ax.add_patch(Rectangle((x + 0.02, y - 0.46), 0.96, 0.92, facecolor=PALETTE[0], alpha=0.45 * probability))
+            colour, line = (PALETTE[1], 2.0) if row["true"] else (PALE, 0.8)
+            ax.add_patch(Rectangle((x + 0.02, y - 0.46), 0.96, 0.92, fill=False, edgecolor=colour, linewidth=line))
+            ax.text(x + 0.5, y - 0.06, _folded(row["words"], width), fontsize=7, color=INK, ha="center", va="center")
+            ax.text(x + 0.95, y + 0.42, f"{probability:.2f}", fontsize=6, color=INK, ha="right", va="bottom")
+    ax.set_xlim(-1.25, k + 0.4)
+    ax.set_ylim(len(queries) - 0.5, -0.5)
+    titles = ["heard", *(f"candidate {place}" for place in range(1, k + 1)), "rank"]
+    ax.set_xticks([-0.5, *(np.arange(k) + 0.5), k + 0.2], titles, fontsize=8, color=INK)
+    ax.xaxis.tick_top()
+    ax.set_yticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     return ax
+
+
+def _folded(text: str, width: int) -> str:
+    lines = textwrap.wrap(text, width)
+    return "\n".join(lines[:3]) + (" ..." if len(lines) > 3 else "")

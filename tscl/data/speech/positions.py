@@ -53,12 +53,17 @@ def flat_positions(channels: Channels, where: str = "") -> np.ndarray:
     return result
 
 
-def flatten(places: np.ndarray) -> np.ndarray:
-    """Project places (n, 3) in metres onto the unit square, (n, 2), as :func:`flat_positions` does."""
+def project(places: np.ndarray) -> np.ndarray:
+    """Project places (n, 3) in metres on the sphere that fits them best, seen from above: (n, 2), rad from its top."""
     places = places - _centre(places)
     across = np.hypot(places[:, 0], places[:, 1])
     polar = np.arctan2(across, places[:, 2])
-    flat = places[:, :2] * np.divide(polar, across, out=np.zeros_like(polar), where=across > 0)[:, None]
+    return places[:, :2] * np.divide(polar, across, out=np.zeros_like(polar), where=across > 0)[:, None]
+
+
+def flatten(places: np.ndarray) -> np.ndarray:
+    """Project places (n, 3) in metres onto the unit square, (n, 2), as :func:`flat_positions` does."""
+    flat = project(places)
     span = np.ptp(flat, axis=0)
     return np.where(span > 0, (flat - flat.min(axis=0)) / np.where(span > 0, span, 1.0), 0.5)
 

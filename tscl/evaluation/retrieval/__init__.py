@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submod_attrs={
         "backward": ["BackwardModel"],
+        "examples": ["best_candidates"],
         "protocol": ["Candidates", "candidates_of", "evaluate_retrieval", "score_matrix"],
         "ranking": ["chance_level", "match_scores", "retrieval_metrics", "tie_sizes", "true_ranks"],
         "results": ["RetrievalResults"],
