@@ -89,7 +89,7 @@ def main(out, world):
         )
         rank = trainer.global_rank
         trainer.fit(model, DataLoader(list(batches(rank, world)), batch_size=None))
-        weights = {key: value for key, value in model.state_dict().items() if "mean" not in key}
+        weights = {key: value for key, value in model.state_dict().items() if "mean" not in key and "scores" not in key}
         said[name] = {"loss": trainer.callback_metrics["train/loss"], **weights}
     torch.save(said, f"{out}.{rank}")
 

@@ -73,4 +73,4 @@ def score_quantiles(
     with torch.autocast(h1.device.type, enabled=False):
         scores = F.normalize(h1.float(), dim=1) @ F.normalize(h2.float(), dim=1).T
     kept = torch.stack([scores.masked_fill(~pairs, torch.nan).flatten() for pairs in (positive, negative)])
-    return kept.nanquantile(torch.tensor(q, device=kept.device), dim=1).T
+    return kept.nanquantile(torch.tensor(q, dtype=kept.dtype, device=kept.device), dim=1).T
