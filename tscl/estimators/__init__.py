@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "autotcl": ["AutoTCL"],
         "base": ["ContrastiveEstimator"],
         "comet": ["COMET"],
+        "simclr": ["SimCLR"],
         "speech": ["SpeechDecoder"],
         "ts2vec": ["TS2Vec"],
     },

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -24,7 +24,9 @@ from tscl.encoders.pretrained import check_new, find_pretrained, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
 from tscl.estimators.saving import fitted_values, read_model, write_model
+from tscl.estimators.tables import WindowEstimator
 from tscl.files import atomic_folder
+from tscl.functional.pooling import parse_pooling
 from tscl.heads import Head
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 AUGMENTER = "augmenter.safetensors"
 
 
-class ContrastiveEstimator(TransformerMixin, BaseEstimator):
+class ContrastiveEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WindowEstimator):
     """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``."""
 
     encoder: nn.Module | Callable[[int], nn.Module] | None
@@ -56,8 +58,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
     random_state: Any
     verbose: bool
 
-    def _heads(self, data: WindowDataset) -> Sequence[Head]:
-        raise NotImplementedError(f"{type(self).__name__} must define _heads(data).")
+    def _heads(self, data: WindowDataset, dim: int) -> Sequence[Head]:
+        raise NotImplementedError(f"{type(self).__name__} must define _heads(data, dim).")
 
     def _views(self) -> Mapping[str, Augmenter]:
         raise NotImplementedError(f"{type(self).__name__} must define _views().")
@@ -76,7 +78,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray or Tensor, shape (n, C, T) or (n, T); list of n arrays (C, T_i); or WindowDataset
-            Windows; NaN marks missing values, unequal lengths are padded with NaN.
+            Windows; NaN marks missing values, unequal lengths are padded with NaN. The columns of a table (n, T) are
+            checked as scikit-learn does: later ones must have as many.
         y : ignored
             Present for scikit-learn's pipelines.
         patient, trial : array of n ids, optional
@@ -92,6 +95,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         ------
         DataError
             When shapes and ids disagree or values are infinite.
+        TypeError
+            When a table is sparse or holds objects.
         ConfigError
             When a head needs ids that were not passed.
         """
@@ -99,14 +104,15 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         from tscl.learners import ContrastiveLearner
         from tscl.learners.history import History
 
-        data = as_windows(X, None, patient, trial, levels)
+        data = as_windows(self._windows(X, reset=True), None, patient, trial, levels)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         history = History()
         with torch.random.fork_rng(), quiet_training():
             torch.manual_seed(seed)
+            encoder = self._build_encoder(data.shape[1])
             learner = ContrastiveLearner(
-                encoder=self._build_encoder(data.shape[1]),
-                heads=copy.deepcopy(self._heads(data)),
+                encoder=encoder,
+                heads=copy.deepcopy(self._heads(data, encoder.dim)),
                 views=copy.deepcopy(self._views()),
                 lr=self.lr,
                 weight_decay=self.weight_decay,
@@ -138,6 +144,15 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
 
     def _default_encoder(self, in_channels: int) -> nn.Module:
         return DilatedConvEncoder(in_channels, self.dim, self.hidden, self.depth)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.encoder_.dim) * sum(segments for _, segments in parse_pooling(self.pooling))
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed windows.
@@ -202,6 +217,7 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
 
     def _checked(self, X: Any) -> np.ndarray | WindowDataset:
         check_is_fitted(self, "encoder_")
+        X = self._windows(X, reset=False)
         data = X if isinstance(X, WindowDataset) else as_signals(X)
         if data.shape[1] != self.n_channels_in_:
             raise DataError(f"X has {data.shape[1]} channels, the model was fitted on {self.n_channels_in_}.")

@@ -44,7 +44,8 @@ def as_signals(X: Any) -> np.ndarray:
         signals = signals[:, None]
     if signals.ndim != 3:
         raise DataError(
-            f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel."
+            f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel. "
+            "Reshape your data."
         )
     if 0 in signals.shape:
         raise DataError(f"X has shape {signals.shape}: there is nothing in it.")
