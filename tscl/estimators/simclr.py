@@ -14,7 +14,7 @@ from tscl.heads import Head, ProjectionHead
 
 
 class SimCLR(ContrastiveEstimator):
-    """Two augmented views of a window against the rest of the batch (Chen et al., *SimCLR*, ICML 2020). It needs no ids.
+    """Two augmented views of a window against the batch (Chen et al., *SimCLR*, ICML 2020). It needs no ids.
 
     Parameters
     ----------

@@ -14,9 +14,11 @@ from tscl.errors import DataError
 
 
 def is_table(X: Any) -> bool:
-    """Say whether ``X`` is an array, frame or sparse matrix of two dimensions; lists are windows."""
+    """Say whether ``X`` is an array, frame or sparse matrix of two dimensions, or equally long lists of numbers."""
     if issparse(X):
         return True
+    if isinstance(X, (list, tuple)):
+        return all(isinstance(row, (list, tuple)) and np.ndim(row[:1]) == 1 for row in X) and len(set(map(len, X))) == 1
     return hasattr(X, "__array__") and (X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim) == 2
 
 
