@@ -56,6 +56,10 @@ class LogOdds(ClassifierMixin, BaseEstimator):
         odds = logit(np.clip(softmax(X, axis=1), SMALLEST, 1 - SMALLEST))
         return odds[:, 1] if X.shape[1] == 2 else odds
 
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the class with the highest logit, shape (n,)."""
+        return self.classes_[X.argmax(axis=1)]
+
 
 def calibrated(method: str, logits: np.ndarray, y: np.ndarray, classes: np.ndarray) -> Any:
     """Fit a calibration.
@@ -82,8 +86,8 @@ def calibrated(method: str, logits: np.ndarray, y: np.ndarray, classes: np.ndarr
     missing = np.setdiff1d(np.arange(len(classes)), y)
     if len(missing):
         raise DataError(
-            f"no validation window has class {classes[missing[0]]!r}, so its probability cannot be calibrated: add "
-            "patients of that class, raise validation, or set calibration=None."
+            f"no validation window has class {classes.tolist()[missing[0]]!r}, so its probability cannot be "
+            "calibrated: add patients of that class, raise validation, or set calibration=None."
         )
     if method == "temperature":
         return TemperatureScaling(logits, y)
