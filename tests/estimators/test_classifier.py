@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -13,8 +14,9 @@ from sklearn.utils import check_random_state
 
 import tscl
 from tscl.data import holdout, label_fraction
-from tscl.errors import ConfigError, DataError
-from tscl.estimators.calibration import calibrated
+from tscl.encoders import Encoder
+from tscl.errors import ConfigError, DataError, DataNotFoundError
+from tscl.estimators.calibration import Calibration
 from tscl.estimators.inputs import as_windows
 from tscl.evaluation import FineTuner
 
@@ -180,14 +182,14 @@ def test_a_temperature_that_is_known_is_found():
     rng = np.random.default_rng(0)
     true = rng.normal(size=(20000, 3)) * 2
     y = np.array([rng.choice(3, p=p) for p in softmax(true, axis=1)])
-    found = calibrated("temperature", 4 * true, y, np.arange(3))
-    assert found.temperature_ == pytest.approx(4, rel=0.05)
+    found = Calibration("temperature", 4 * true, y, np.arange(3))
+    assert found.model.temperature_ == pytest.approx(4, rel=0.05)
     np.testing.assert_allclose(found.predict_proba(4 * true), softmax(true, axis=1), atol=0.02)
     for method in ("sigmoid", "isotonic"):
-        proba = calibrated(method, 4 * true, y, np.arange(3)).predict_proba(4 * true)
+        proba = Calibration(method, 4 * true, y, np.arange(3)).predict_proba(4 * true)
         assert log_loss(y, proba) < log_loss(y, softmax(4 * true, axis=1)) - 0.1
     with pytest.raises(DataError, match="no validation window has class 'b'"):
-        calibrated("sigmoid", true[:9, :2], np.zeros(9, int), np.array(["a", "b"]))
+        Calibration("sigmoid", true[:9, :2], np.zeros(9, int), np.array(["a", "b"]))
 
 
 def test_sigmoid_equals_platts_on_the_log_odds():
@@ -196,7 +198,7 @@ def test_sigmoid_equals_platts_on_the_log_odds():
     y = (rng.random(4000) < 1 / (1 + np.exp(-(logits[:, 1] - logits[:, 0]) / 2 - 0.5))).astype(int)
     odds = (logits[:, 1] - logits[:, 0])[:, None]
     expected = LogisticRegression(C=1e6).fit(odds, y).predict_proba(odds)
-    found = calibrated("sigmoid", logits, y, np.arange(2)).predict_proba(logits)
+    found = Calibration("sigmoid", logits, y, np.arange(2)).predict_proba(logits)
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
@@ -236,3 +238,48 @@ def test_other_channels_are_refused(fitted):
         fitted.predict(X[:, :1])
     with pytest.raises(NotFittedError):
         tscl.ContrastiveClassifier().predict(X)
+
+
+@pytest.mark.parametrize("method", [None, "temperature", "isotonic"])
+def test_save_and_load(pretrained, tmp_path, method):
+    model = tscl.ContrastiveClassifier(pretrained, **TUNE, calibration=method, pooling="mean")
+    model.fit(X, Y, patient=PATIENT)
+    folder = model.save_pretrained(tmp_path / "model")
+    again = tscl.ContrastiveClassifier.from_pretrained(folder)
+    np.testing.assert_array_equal(again.predict_proba(TEST), model.predict_proba(TEST))
+    assert np.array_equal(again.predict(TEST), model.predict(TEST))
+    assert again.history_.equals(model.history_)
+    assert again.get_params()["lr"] == 1e-2
+    np.testing.assert_array_equal(again.estimator_.transform(X), pretrained.transform(X))
+    assert torch.equal(Encoder.from_pretrained(folder)(torch.from_numpy(X)), model.encoder_(torch.from_numpy(X)))
+    text = "".join(path.read_text() for path in folder.rglob("*") if path.suffix in (".json", ".md"))
+    assert [one for one in set(PATIENT) if f'"{one}"' in text] == []
+    with pytest.raises(DataError, match="holds a ContrastiveClassifier, not a ContrastiveRegressor"):
+        tscl.ContrastiveRegressor.from_pretrained(folder)
+    with pytest.raises(DataError, match="exists already"):
+        model.save_pretrained(folder)
+    if method is not None:
+        (folder / "calibration.npz").write_bytes(b"PK")
+        with pytest.raises(DataError, match=r"calibration\.npz is missing or damaged"):
+            tscl.ContrastiveClassifier.from_pretrained(folder)
+    (folder / "head.safetensors").unlink()
+    with pytest.raises((DataError, DataNotFoundError), match="head.safetensors|calibration"):
+        tscl.ContrastiveClassifier.from_pretrained(folder)
+
+
+def test_a_table_keeps_its_columns_in_the_folder(tmp_path):
+    frame = pd.DataFrame(X[:, 0], columns=[f"t{i}" for i in range(40)])
+    model = tscl.ContrastiveClassifier(tscl.TS2Vec(**PRETRAIN), **{**TUNE, "max_epochs": 1}).fit(frame, Y)
+    again = tscl.ContrastiveClassifier.from_pretrained(model.save_pretrained(tmp_path / "model"))
+    assert np.array_equal(again.predict(frame), model.predict(frame))
+    with pytest.raises(DataError, match="feature names"):
+        again.predict(frame.rename(columns={"t0": "other"}))
+
+
+def test_what_was_fine_tuned_from_a_class_of_someone_elses_is_not_opened(tmp_path):
+    class Own(tscl.TS2Vec):
+        pass
+
+    model = tscl.ContrastiveClassifier(Own(**PRETRAIN), **{**TUNE, "max_epochs": 1}).fit(X, Y)
+    with pytest.raises(DataError, match="was fine-tuned from a Own, which tscl does not have"):
+        tscl.ContrastiveClassifier.from_pretrained(model.save_pretrained(tmp_path / "model"))

@@ -94,18 +94,15 @@ def test_labels_that_are_no_numbers_are_refused(pretrained, y, said):
         tscl.ContrastiveRegressor(pretrained, **TUNE).fit(X, y, patient=PATIENT)
 
 
-def test_the_finetuner_says_what_it_misses(pretrained):
-    tuner = RegressionFineTuner(pretrained.encoder_, max_epochs=1, accelerator="cpu")
-    data = as_windows(X, AGE)
-    with pytest.raises(DataError, match="training windows have no target"):
-        tuner.fit(data.with_target(None))
-    with pytest.raises(DataError, match="holds values that are no numbers"):
-        tuner.fit(as_windows(X, np.full(120, "old")))
-    with pytest.raises(DataError, match="holds infinite values"):
-        tuner.fit(as_windows(X, np.full(120, np.inf)))
-    with pytest.raises(DataError, match="no training window has a label"):
-        tuner.fit(as_windows(X, np.full(120, np.nan)))
-    with pytest.raises(DataError, match="one training window has a label"):
-        tuner.fit(data.select([0]))
-    with pytest.raises(DataError, match="no validation window has a label"):
-        tuner.fit(data, as_windows(X, np.full(120, np.nan)))
+def test_save_and_load(fitted, tmp_path):
+    folder = fitted.save_pretrained(tmp_path / "model")
+    again = tscl.ContrastiveRegressor.from_pretrained(folder)
+    np.testing.assert_array_equal(again.predict(TEST), fitted.predict(TEST))
+    assert again.history_.equals(fitted.history_)
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors",
+        "head.safetensors",
+        "config.json",
+        "README.md",
+        "pretrained",
+    }

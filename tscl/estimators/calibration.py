@@ -61,8 +61,8 @@ class LogOdds(ClassifierMixin, BaseEstimator):
         return self.classes_[X.argmax(axis=1)]
 
 
-def calibrated(method: str, logits: np.ndarray, y: np.ndarray, classes: np.ndarray) -> Any:
-    """Fit a calibration.
+class Calibration:
+    """A calibration and what it was fitted on.
 
     Parameters
     ----------
@@ -74,23 +74,33 @@ def calibrated(method: str, logits: np.ndarray, y: np.ndarray, classes: np.ndarr
     classes : ndarray, shape (k,)
         For messages.
 
-    Returns
-    -------
-    object with ``predict_proba(logits)``
+    Attributes
+    ----------
+    model : TemperatureScaling or CalibratedClassifierCV
 
     Raises
     ------
     DataError
         When a class has no validation window.
     """
-    missing = np.setdiff1d(np.arange(len(classes)), y)
-    if len(missing):
-        raise DataError(
-            f"no validation window has class {classes.tolist()[missing[0]]!r}, so its probability cannot be "
-            "calibrated: add patients of that class, raise validation, or set calibration=None."
-        )
-    if method == "temperature":
-        return TemperatureScaling(logits, y)
-    every = np.arange(len(y))
-    model = FrozenEstimator(LogOdds().fit(logits, y))
-    return CalibratedClassifierCV(model, method=method, cv=[(every, every)], ensemble=False).fit(logits, y)
+
+    def __init__(self, method: str, logits: np.ndarray, y: np.ndarray, classes: np.ndarray) -> None:
+        missing = np.setdiff1d(np.arange(len(classes)), y)
+        if len(missing):
+            raise DataError(
+                f"no validation window has class {classes.tolist()[missing[0]]!r}, so its probability cannot be "
+                "calibrated: add patients of that class, raise validation, or set calibration=None."
+            )
+        self.logits, self.y = logits, y
+        self.model: Any
+        if method == "temperature":
+            self.model = TemperatureScaling(logits, y)
+        else:
+            every = np.arange(len(y))
+            frozen = FrozenEstimator(LogOdds().fit(logits, y))
+            self.model = CalibratedClassifierCV(frozen, method=method, cv=[(every, every)], ensemble=False)
+            self.model.fit(logits, y)
+
+    def predict_proba(self, logits: np.ndarray) -> np.ndarray:
+        """Return probabilities, shape (n, k), float64."""
+        return self.model.predict_proba(logits)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from tscl.data import WindowDataset
 from tscl.errors import ConfigError, DataError
-from tscl.estimators.calibration import METHODS, calibrated
+from tscl.estimators.calibration import METHODS, Calibration
 from tscl.estimators.supervised import SupervisedEstimator
+
+CALIBRATION = "calibration.npz"
 
 
 class ContrastiveClassifier(ClassifierMixin, SupervisedEstimator):
@@ -65,12 +69,14 @@ class ContrastiveClassifier(ClassifierMixin, SupervisedEstimator):
         Class labels, sorted.
     estimator_ : ContrastiveEstimator
         The pretrained model.
+    encoder_ : nn.Module
+        The fine-tuned encoder, in eval mode, on the CPU.
     finetuner_ : tscl.evaluation.FineTuner
         Its ``module_`` holds the trained ``encoder`` and ``head``.
     validation_patients_ : ndarray or None
         Patients that were set aside; without patients, ids of the coarsest level, or positions in ``X``.
     calibrator_ : object or None
-        Turns logits into calibrated probabilities.
+        Turns logits into calibrated probabilities; its ``model`` is what was fitted.
     history_ : DataFrame
         Losses and validation metrics, a row an epoch.
     n_channels_in_ : int
@@ -185,4 +191,21 @@ class ContrastiveClassifier(ClassifierMixin, SupervisedEstimator):
         if self.calibration is not None and validation is not None:
             assert validation.y is not None
             logits = self.finetuner_.outputs(validation)
-            self.calibrator_ = calibrated(self.calibration, logits, validation.y, self.classes_)
+            self.calibrator_ = Calibration(self.calibration, logits, validation.y, self.classes_)
+
+    def _described(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist()}
+
+    def _write(self, folder: Path) -> None:
+        if self.calibrator_ is not None:
+            np.savez(folder / CALIBRATION, logits=self.calibrator_.logits, y=self.calibrator_.y)
+
+    def _open(self, folder: Path, fitted: Mapping[str, Any], encoder: Any, options: Mapping[str, Any]) -> None:
+        self.classes_, self.calibrator_ = np.asarray(fitted["classes"]), None
+        self.finetuner_ = self._tuner(encoder, options)
+        if self.calibration is not None:
+            try:
+                with np.load(folder / CALIBRATION, allow_pickle=False) as arrays:
+                    self.calibrator_ = Calibration(self.calibration, arrays["logits"], arrays["y"], self.classes_)
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                raise DataError(f"{folder / CALIBRATION} is missing or damaged ({error}): save it again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class ContrastiveRegressor(RegressorMixin, SupervisedEstimator):
     ----------
     finetuner_ : tscl.evaluation.RegressionFineTuner
         Its ``module_`` holds the trained ``encoder`` and ``head``.
-    estimator_, validation_patients_, history_, n_channels_in_
+    estimator_, encoder_, validation_patients_, history_, n_channels_in_
         As in :class:`tscl.ContrastiveClassifier`; losses are of standardised labels.
 
     Examples
@@ -111,3 +112,10 @@ class ContrastiveRegressor(RegressorMixin, SupervisedEstimator):
         from tscl.evaluation import RegressionFineTuner
 
         return RegressionFineTuner(encoder, **options)
+
+    def _described(self) -> dict[str, Any]:
+        return {"mean": self.finetuner_.mean_, "scale": self.finetuner_.scale_}
+
+    def _open(self, folder: Path, fitted: Mapping[str, Any], encoder: Any, options: Mapping[str, Any]) -> None:
+        self.finetuner_ = self._tuner(encoder, options)
+        self.finetuner_.mean_, self.finetuner_.scale_ = float(fitted["mean"]), float(fitted["scale"])

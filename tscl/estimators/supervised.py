@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +13,18 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import nn
 
 from tscl.data import WindowDataset, holdout, label_fraction
+from tscl.encoders import load_state, save_state
+from tscl.encoders.pretrained import check_new, find_pretrained, read_config, read_encoder
 from tscl.errors import ConfigError, DataError
 from tscl.estimators.base import ContrastiveEstimator
 from tscl.estimators.comet import COMET
 from tscl.estimators.inputs import as_windows
+from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.estimators.tables import WindowEstimator
+from tscl.files import atomic_folder
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,10 +32,11 @@ if TYPE_CHECKING:
     from tscl.evaluation.tuning import Tuner
 
 STRATUM, ROW, WINDOW = "_stratum", "_row", "_window"
+HEAD, PRETRAINED = "head.safetensors", "pretrained"
 
 
 class SupervisedEstimator(WindowEstimator):
-    """A pretrained encoder, fine-tuned with a head. A subclass writes ``_checked_y``, ``_strata``, ``_tuner``."""
+    """A pretrained encoder, fine-tuned with a head. A subclass writes what raises NotImplementedError here."""
 
     estimator: Any
     label_fraction: float
@@ -54,6 +62,22 @@ class SupervisedEstimator(WindowEstimator):
 
     def _tuner(self, encoder: Any, options: Mapping[str, Any]) -> Tuner:
         raise NotImplementedError
+
+    def _described(self) -> dict[str, Any]:
+        """Return what ``config.json`` says of the fitted model, JSON-ready."""
+        raise NotImplementedError
+
+    def _write(self, folder: Path) -> None:
+        """Write further files of the fitted model."""
+
+    def _open(self, folder: Path, fitted: Mapping[str, Any], encoder: Any, options: Mapping[str, Any]) -> None:
+        """Set ``finetuner_``, untrained, and all else that was described and written."""
+        raise NotImplementedError
+
+    @property
+    def encoder_(self) -> Any:
+        """The fine-tuned encoder."""
+        return self.finetuner_.module_.encoder
 
     def fit(
         self,
@@ -183,3 +207,64 @@ class SupervisedEstimator(WindowEstimator):
         """Return windows as the fitted model takes them."""
         check_is_fitted(self, "finetuner_")
         return as_windows(self.estimator_._checked(self._windows(X, reset=False)))
+
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the fitted model into a new folder, with the estimator that it was fine-tuned from.
+
+        Ids of patients are not written; logits and labels of the validation windows are, where they calibrate.
+        Parameters and errors are those of :meth:`tscl.COMET.save_pretrained`.
+        """
+        check_is_fitted(self, "finetuner_")
+        folder = Path(folder)
+        check_new(folder)
+        columns = {name: getattr(self, name, None) for name in ("n_features_in_", "feature_names_in_")}
+        use = f"predicted = model.predict(X)  # windows (n, {self.n_channels_in_}, T)"
+        with atomic_folder(folder) as temporary:
+            self.estimator_.save_pretrained(temporary / PRETRAINED)
+            save_state(self.finetuner_.module_.head, temporary / HEAD)
+            self._write(temporary)
+            write_model(
+                temporary,
+                self,
+                use,
+                card,
+                n_channels_in=self.n_channels_in_,
+                fine_pooling=self.finetuner_.pooling,
+                columns={name: np.asarray(value).tolist() for name, value in columns.items() if value is not None},
+                fitted=self._described(),
+            )
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        encoder: nn.Module | None = None,
+        local_files_only: bool = True,
+        revision: str | None = None,
+    ) -> Self:
+        """Read a model that :meth:`save_pretrained` wrote; it opens on the CPU whatever it was trained on.
+
+        ``validation_patients_`` is None then. Parameters and errors are those of :meth:`tscl.COMET.from_pretrained`.
+        """
+        import tscl.estimators as known
+
+        folder = find_pretrained(name_or_folder, local_files_only, revision)
+        model, said = read_model(folder, cls)
+        model.n_channels_in_, pooling, columns, fitted = fitted_values(
+            folder, said, "n_channels_in", "fine_pooling", "columns", "fitted"
+        )
+        kind = str(read_config(folder / PRETRAINED).get("estimator"))
+        if kind not in known.__all__:
+            raise DataError(f"{folder} was fine-tuned from a {kind}, which tscl does not have: it cannot be opened.")
+        model.estimator_ = getattr(known, kind).from_pretrained(folder / PRETRAINED, encoder=copy.deepcopy(encoder))
+        options = {"pooling": pooling, "batch_size": model.batch_size, "accelerator": model.accelerator}
+        model._open(folder, fitted, read_encoder(folder, encoder), options)
+        module = model.finetuner_.untrained()
+        load_state(module.head, folder / HEAD)
+        model.finetuner_.module_ = module.eval()
+        model.validation_patients_ = None
+        for name, value in columns.items():
+            setattr(model, name, value if name == "n_features_in_" else np.asarray(value, dtype=object))
+        return model

@@ -107,6 +107,10 @@ class FineTuner(Tuner):
         )
         return self
 
+    def untrained(self) -> ClassifierModule:
+        """Return a module whose head is random, for weights to be read into."""
+        return self.build(ClassifierModule, self.n_classes, class_weight=None)
+
     def predict_proba(self, data: WindowDataset) -> np.ndarray:
         """Return class probabilities of all windows, shape (n, n_classes), float64."""
         return torch.from_numpy(self.outputs(data)).softmax(dim=1).numpy()
@@ -190,6 +194,10 @@ class RegressionFineTuner(Tuner):
         ]
         self.train(RegressorModule, 1, parts[0], None if val is None else parts[1])
         return self
+
+    def untrained(self) -> RegressorModule:
+        """Return a module whose head is random, for weights to be read into."""
+        return self.build(RegressorModule, 1)
 
     def predict(self, data: WindowDataset) -> np.ndarray:
         """Return the predicted number of all windows, shape (n,), float64."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 import numpy as np
@@ -17,6 +16,8 @@ from tscl.errors import ConfigError
 from tscl.evaluation.contexts import device_for, evaluating, private_randomness, quiet_lightning
 from tscl.evaluation.supervised import ShuffledBatches, SupervisedModule
 from tscl.types import Batch
+
+Module = TypeVar("Module", bound=SupervisedModule)
 
 
 class Tuner:
@@ -98,7 +99,7 @@ class Tuner:
         self.precision = precision
         self.verbose = verbose
 
-    def build(self, kind: Callable[..., SupervisedModule], n_outputs: int, **options: Any) -> SupervisedModule:
+    def build(self, kind: type[Module], n_outputs: int, **options: Any) -> Module:
         """Return an untrained module around a copy of the encoder."""
         settings: dict[str, Any] = {
             "hidden": self.hidden,
@@ -113,7 +114,7 @@ class Tuner:
 
     def train(
         self,
-        kind: Callable[..., SupervisedModule],
+        kind: type[SupervisedModule],
         n_outputs: int,
         train: tuple[Dataset[Batch], np.ndarray],
         val: tuple[Dataset[Batch], np.ndarray] | None,
@@ -123,7 +124,7 @@ class Tuner:
 
         Parameters
         ----------
-        kind : callable
+        kind : type
             A subclass of :class:`SupervisedModule`.
         n_outputs : int
         train, val : pair of Dataset and ndarray of int
@@ -153,7 +154,7 @@ class Tuner:
             module.load_state_dict(module.best_weights)
             module.best_weights = None
         module.trainer = None  # it holds the windows
-        self.module_ = module.cpu()
+        self.module_ = module.cpu().eval()
         self.history_ = module.history
         self.best_epoch_ = None if val is None else module.best_epoch
 
