@@ -18,5 +18,16 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "losses",
         "plotting",
     ],
-    submod_attrs={"estimators": ["COMET", "AutoTCL", "SpeechDecoder", "TS2Vec"], "types": ["Batch", "Sensors", "View"]},
+    submod_attrs={
+        "estimators": [
+            "COMET",
+            "AutoTCL",
+            "ContrastiveClassifier",
+            "ContrastiveRegressor",
+            "SimCLR",
+            "SpeechDecoder",
+            "TS2Vec",
+        ],
+        "types": ["Batch", "Sensors", "View"],
+    },
 )

@@ -44,12 +44,12 @@ def test_settings_reach_heads_and_augmenter():
     model = tscl.AutoTCL(
         local_weight=0.0, temperature=0.3, objective="adversarial", threshold=0.7, augmenter_lr=0.5, augmenter_every=3
     )
-    [head] = model._heads(None)
+    [head] = model._heads(None, 8)
     assert isinstance(head, GlobalHead)
     assert head.loss.temperature == 0.3
     augmenter = model._views()["learned"]
     assert (augmenter.objective, augmenter.threshold, augmenter.lr, augmenter.every) == ("adversarial", 0.7, 0.5, 3)
-    heads = tscl.AutoTCL(segments=8)._heads(None)
+    heads = tscl.AutoTCL(segments=8)._heads(None, 8)
     assert [type(one) for one in heads] == [GlobalHead, LocalHead]
     assert heads[1].loss.segments == 8
 

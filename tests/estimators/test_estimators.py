@@ -240,3 +240,14 @@ def test_missing_entries_are_named_and_a_loss_that_was_no_number_stays_one(model
         (folder / "config.json").write_text(json.dumps({key: said[key] for key in said if key != name}))
         with pytest.raises(DataError, match=message):
             tscl.COMET.from_pretrained(folder)
+
+
+def test_attribution_is_that_of_the_encoder(model):
+    from tscl.evaluation import attribute_similarity
+
+    said = model.attribute(X[:3], X[3:6], steps=8)
+    expected = attribute_similarity(model.encoder_, X[:3], X[3:6], pooling="max", steps=8)
+    assert said.first.shape == said.second.shape == (3, 2, 30)
+    np.testing.assert_allclose(said.first, expected.first, rtol=1e-5, atol=1e-7)
+    with pytest.raises(DataError, match="channels"):
+        model.attribute(X[:3, :1], X[3:6])

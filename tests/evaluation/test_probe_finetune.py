@@ -11,11 +11,11 @@ from tscl.data.recording import Channels
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
 from tscl.evaluation.baselines import ClassicalBaseline, amplitude_features, band_powers
-from tscl.evaluation.classifier import ShuffledBatches
 from tscl.evaluation.embedding import embed
 from tscl.evaluation.finetune import FineTuner
 from tscl.evaluation.metrics import classification_metrics
 from tscl.evaluation.probe import C_GRID, KNNProbe, LinearProbe
+from tscl.evaluation.supervised import ShuffledBatches
 
 
 class TinyEncoder(nn.Module):

@@ -352,8 +352,8 @@ class _Groups:
         balance = stratify and len(self.classes) > 1
         seed = int(rng.integers(2**31 - 1))
         shuffles = GroupShuffleSplit(CANDIDATES if balance else 1, test_size=size, random_state=seed)
-        candidates = list(shuffles.split(pool, groups=pool))
-        best = min(candidates, key=lambda pair: self._imbalance(pool, *pair)) if balance else candidates[0]
+        candidates = shuffles.split(pool, groups=pool)
+        best = min(candidates, key=lambda pair: self._imbalance(pool, *pair)) if balance else next(candidates)
         return np.sort(pool[best[0]]), np.sort(pool[best[1]])
 
     def _imbalance(self, pool: np.ndarray, kept: np.ndarray, drawn: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from tscl.errors import ConfigError, DataError, DataNotFoundError
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT_VERSION = 2
 """Version 1 had ``estimator.json``, ``encoder.json`` and ``encoder.safetensors``; it is still read."""
-FETCHED = ["*.safetensors", "*.npz", CONFIG, CARD]
+FETCHED = ["*.safetensors", "*.npz", f"*{CONFIG}", CARD]
 INSTALL = "pip install huggingface_hub"
 
 

@@ -8,7 +8,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
     submod_attrs={
         "autotcl": ["AutoTCL"],
         "base": ["ContrastiveEstimator"],
+        "classifier": ["ContrastiveClassifier"],
         "comet": ["COMET"],
+        "regressor": ["ContrastiveRegressor"],
+        "simclr": ["SimCLR"],
         "speech": ["SpeechDecoder"],
         "ts2vec": ["TS2Vec"],
     },

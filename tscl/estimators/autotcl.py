@@ -132,7 +132,7 @@ class AutoTCL(ContrastiveEstimator):
     def _default_encoder(self, in_channels: int) -> nn.Module:
         return CausalConvEncoder(in_channels, self.dim, self.hidden, self.depth)
 
-    def _heads(self, data: WindowDataset) -> Sequence[Head]:
+    def _heads(self, data: WindowDataset, dim: int) -> Sequence[Head]:
         if self.heads is not None:
             return self.heads
         heads: list[Head] = [GlobalHead(temperature=self.temperature)]

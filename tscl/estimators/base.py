@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -25,16 +25,20 @@ from tscl.errors import ConfigError, DataError
 from tscl.estimators.inputs import as_signals, as_windows
 from tscl.estimators.recordings import fitted_windows
 from tscl.estimators.saving import fitted_values, read_model, write_model
+from tscl.estimators.tables import WindowEstimator
 from tscl.files import atomic_folder
+from tscl.functional.pooling import parse_pooling
 from tscl.heads import Head
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from tscl.evaluation import SimilarityAttribution
+
 AUGMENTER = "augmenter.safetensors"
 
 
-class ContrastiveEstimator(TransformerMixin, BaseEstimator):
+class ContrastiveEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WindowEstimator):
     """Base of the estimators. A subclass has a constructor, and writes ``_heads`` and ``_views``.
 
     Attributes
@@ -67,8 +71,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
     channels_: Channels | None = None
     window_: float | None = None
 
-    def _heads(self, data: WindowDataset) -> Sequence[Head]:
-        raise NotImplementedError(f"{type(self).__name__} must define _heads(data).")
+    def _heads(self, data: WindowDataset, dim: int) -> Sequence[Head]:
+        raise NotImplementedError(f"{type(self).__name__} must define _heads(data, dim).")
 
     def _views(self) -> Mapping[str, Augmenter]:
         raise NotImplementedError(f"{type(self).__name__} must define _views().")
@@ -88,8 +92,9 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : ndarray or Tensor, shape (n, C, T) or (n, T); list of n arrays (C, T_i); WindowDataset; or recordings
-            Windows; NaN marks missing values, unequal lengths are padded with NaN. Recordings are ``mne.Epochs``,
-            ``mne.io.Raw``, a list of them, or the root of a BIDS tree: see :func:`tscl.data.readers.from_mne`.
+            Windows; NaN marks missing values, unequal lengths are padded with NaN. The columns of a table (n, T) are
+            checked as scikit-learn does: later ones must have as many. Recordings are ``mne.Epochs``, ``mne.io.Raw``, a
+            list of them, or the root of a BIDS tree: see :func:`tscl.data.readers.from_mne`.
         y : ignored
             Present for scikit-learn's pipelines.
         patient, trial : array of n ids, optional
@@ -108,6 +113,8 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         ------
         DataError
             When shapes and ids disagree or values are infinite.
+        TypeError
+            When a table is sparse or holds objects.
         ConfigError
             When a head needs ids that were not passed.
         """
@@ -115,14 +122,15 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
         from tscl.learners import ContrastiveLearner
         from tscl.learners.history import History
 
-        data = as_windows(X, None, patient, trial, levels, window)
+        data = as_windows(self._windows(X, reset=True), None, patient, trial, levels, window)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         history = History()
         with torch.random.fork_rng(), quiet_training():
             torch.manual_seed(seed)
+            encoder = self._build_encoder(data.shape[1])
             learner = ContrastiveLearner(
-                encoder=self._build_encoder(data.shape[1]),
-                heads=copy.deepcopy(self._heads(data)),
+                encoder=encoder,
+                heads=copy.deepcopy(self._heads(data, encoder.dim)),
                 views=copy.deepcopy(self._views()),
                 lr=self.lr,
                 weight_decay=self.weight_decay,
@@ -164,6 +172,15 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
 
     def _default_encoder(self, in_channels: int) -> nn.Module:
         return DilatedConvEncoder(in_channels, self.dim, self.hidden, self.depth)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.encoder_.dim) * sum(segments for _, segments in parse_pooling(self.pooling))
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed windows.
@@ -233,9 +250,35 @@ class ContrastiveEstimator(TransformerMixin, BaseEstimator):
                 transforms.append(transform.numpy())
         return np.concatenate(masks), np.concatenate(transforms)
 
+    def attribute(self, X1: Any, X2: Any, **options: Any) -> SimilarityAttribution:
+        """Say which channels and which moments make two windows similar.
+
+        Parameters
+        ----------
+        X1, X2 : as in :meth:`fit`
+            As many windows each: every one of ``X1`` is compared with its counterpart.
+        **options
+            ``method``, ``steps``, ``baseline``, ... of :func:`tscl.evaluation.attribute_similarity`.
+
+        Returns
+        -------
+        SimilarityAttribution
+            ``first`` and ``second``, each of shape (n, C, T), and the ``similarity``, shape (n,).
+
+        Raises
+        ------
+        DataError
+            When shapes disagree.
+        """
+        from tscl.evaluation import attribute_similarity
+
+        return attribute_similarity(
+            self.encoder_, self._checked(X1), self._checked(X2), pooling=self.pooling, **options
+        )
+
     def _checked(self, X: Any) -> np.ndarray | WindowDataset:
         check_is_fitted(self, "encoder_")
-        X = fitted_windows(X, self.channels_, self.window_)
+        X = fitted_windows(self._windows(X, reset=False), self.channels_, self.window_)
         data = X if isinstance(X, WindowDataset) else as_signals(X)
         if data.shape[1] != self.n_channels_in_:
             raise DataError(f"X has {data.shape[1]} channels, the model was fitted on {self.n_channels_in_}.")

@@ -112,7 +112,7 @@ class COMET(ContrastiveEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _heads(self, data: WindowDataset) -> Sequence[Head]:
+    def _heads(self, data: WindowDataset, dim: int) -> Sequence[Head]:
         if self.heads is not None and not isinstance(self.heads, Mapping):
             return self.heads
         names = ["observation", "sample", *data.levels]

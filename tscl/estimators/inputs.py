@@ -45,7 +45,8 @@ def as_signals(X: Any) -> np.ndarray:
         signals = signals[:, None]
     if signals.ndim != 3:
         raise DataError(
-            f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel."
+            f"X has shape {signals.shape}: expected (windows, channels, times), or (windows, times) for one channel. "
+            "Reshape your data."
         )
     if 0 in signals.shape:
         raise DataError(f"X has shape {signals.shape}: there is nothing in it.")
@@ -89,6 +90,7 @@ def as_windows(
     X : WindowDataset, recordings (:mod:`tscl.estimators.recordings`), or what :func:`as_signals` takes
         With a WindowDataset the ids are those it has.
     y : array of n labels, optional
+        NaN or None where it is unknown. With a WindowDataset they take the place of its own.
     patient, trial : array of n ids, optional
     levels : mapping of str to array of n ids, optional
         Further levels.
@@ -111,7 +113,7 @@ def as_windows(
     if isinstance(X, WindowDataset):
         if ids:
             raise ConfigError(f"X is a WindowDataset and brings its own ids: do not pass {sorted(ids)} beside it.")
-        return X
+        return X if y is None else with_labels(X, y)
     signals = as_signals(X)
     columns: dict[str, Any] = {}
     for name, value in {**ids, **({} if y is None else {"y": y})}.items():
@@ -124,3 +126,19 @@ def as_windows(
     channels = Channels.unnamed(signals.shape[1])
     metadata = pd.DataFrame(columns, index=range(len(signals)))
     return WindowDataset(signals, metadata, channels, tuple(ids), target=None if y is None else "y")
+
+
+def with_labels(data: WindowDataset, y: Any) -> WindowDataset:
+    """Return the windows with other labels.
+
+    Raises
+    ------
+    DataError
+        When there is not one label a window.
+    """
+    y = np.asarray(y)
+    if y.shape != (len(data),):
+        raise DataError(f"y has shape {y.shape} for {len(data)} windows: give one value a window.")
+    return WindowDataset(
+        data.signals, data.metadata.assign(y=y), data.channels, data.levels, target="y", rows=data.rows
+    )

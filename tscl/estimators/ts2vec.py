@@ -85,7 +85,7 @@ class TS2Vec(ContrastiveEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _heads(self, data: WindowDataset) -> Sequence[Head]:
+    def _heads(self, data: WindowDataset, dim: int) -> Sequence[Head]:
         return self.heads if self.heads is not None else [HierarchicalHead()]
 
     def _views(self) -> Mapping[str, Augmenter]:

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "baselines": ["ClassicalBaseline", "amplitude_features", "band_powers"],
         "bootstrap": ["bootstrap_interval", "bootstrap_metrics"],
         "embedding": ["embed"],
-        "finetune": ["FineTuner"],
+        "finetune": ["FineTuner", "RegressionFineTuner"],
         "forecasting": [
             "ForecastResults",
             "Forecaster",

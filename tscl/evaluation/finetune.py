@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import lightning
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError
-from tscl.evaluation.classifier import ClassifierModule, ShuffledBatches
-from tscl.evaluation.contexts import device_for, evaluating, private_randomness, quiet_lightning
+from tscl.evaluation.supervised import ClassifierModule, NumberedWindows, RegressorModule
+from tscl.evaluation.tuning import Tuner
 
 logger = logging.getLogger(__name__)
 
 
-class FineTuner:
+class FineTuner(Tuner):
     """Fine-tune a copy of an encoder with a head: linear, batch normalisation, ReLU, dropout, linear.
 
     A randomly initialised encoder makes it a supervised model trained from scratch.
@@ -32,34 +30,16 @@ class FineTuner:
         Gives (B, D, T') and has ``dim``. It is copied, never changed.
     n_classes : int
         Number of classes.
-    max_epochs : int
-        Epochs at most; COMET takes 50 with all labels and 100 with few.
-    lr : float
-        Learning rate of AdamW.
-    batch_size : int
-        Windows a batch, at least 2.
-    hidden : int
-        Width of the head.
-    dropout : float
-        Dropout of the head.
-    pooling : str
-        How time steps become one embedding.
     monitor : {"f1", "auroc", "accuracy", "loss"}
         What is watched on the validation patients; the lower loss wins a tie. The weights of the best epoch are kept.
         Where the validation windows have one class only, ``"auroc"`` is undefined and ``"loss"`` is used. AUROC does
         not see whether the classes' threshold has been learnt; COMET takes F1.
-    patience : int
-        Stop after so many epochs without improvement on the validation patients.
-    freeze : bool
-        Train the head only.
     class_weight : "balanced", sequence of n_classes floats, or None
         Weights of the classes in the loss.
-    seed : int
-        The same seed gives the same result on a CPU; the caller's random state is left alone.
-    accelerator, precision
-        Passed to ``lightning.Trainer``.
-    verbose : bool
-        Show the progress bar.
+    **options
+        ``max_epochs`` (50), ``lr`` (1e-4), ``batch_size`` (128), ``hidden`` (128), ``dropout`` (0.1), ``pooling``
+        ("max"), ``patience`` (10), ``freeze`` (False), ``seed`` (0), ``accelerator``, ``precision``, ``verbose``: see
+        :class:`tscl.evaluation.tuning.Tuner`.
 
     Attributes
     ----------
@@ -76,43 +56,15 @@ class FineTuner:
         encoder: nn.Module,
         n_classes: int,
         *,
-        max_epochs: int = 50,
-        lr: float = 1e-4,
-        batch_size: int = 128,
-        hidden: int = 128,
-        dropout: float = 0.1,
-        pooling: str = "max",
         monitor: Literal["f1", "auroc", "accuracy", "loss"] = "f1",
-        patience: int = 10,
-        freeze: bool = False,
         class_weight: Literal["balanced"] | Sequence[float] | None = None,
-        seed: int = 0,
-        accelerator: str = "auto",
-        precision: Any = "32-true",
-        verbose: bool = False,
+        **options: Any,
     ) -> None:
-        if batch_size < 2:
-            raise ConfigError(f"batch_size is {batch_size}: batch normalisation needs at least 2 windows a batch.")
         if monitor not in ("auroc", "f1", "accuracy", "loss"):
             raise ConfigError(f"monitor is {monitor!r}: choose auroc, f1, accuracy or loss.")
-        if not hasattr(encoder, "dim"):
-            raise ConfigError(f"{type(encoder).__name__} has no attribute dim: set it to its output dimension.")
-        self.encoder = encoder
+        super().__init__(encoder, monitor=monitor, **options)
         self.n_classes = n_classes
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.hidden = hidden
-        self.dropout = dropout
-        self.pooling = pooling
-        self.monitor = monitor
-        self.patience = patience
-        self.freeze = freeze
         self.class_weight = class_weight
-        self.seed = seed
-        self.accelerator = accelerator
-        self.precision = precision
-        self.verbose = verbose
 
     def fit(self, train: WindowDataset, val: WindowDataset | None = None) -> FineTuner:
         """Train on the labelled windows of ``train``; early stopping on those of ``val``.
@@ -145,60 +97,23 @@ class FineTuner:
             logger.warning("validation windows have one class only: early stopping watches the loss instead of AUROC")
             monitor = "loss"
 
-        generator = torch.Generator().manual_seed(self.seed)
-        train_loader = DataLoader(
-            train, sampler=ShuffledBatches(rows, self.batch_size, generator), batch_size=None, generator=generator
+        self.train(
+            ClassifierModule,
+            self.n_classes,
+            (train, rows),
+            None if val is None or val_rows is None else (val, val_rows),
+            monitor=monitor,
+            class_weight=self._weights(y),
         )
-        with private_randomness(self.seed), quiet_lightning():
-            self.module_ = ClassifierModule(
-                copy.deepcopy(self.encoder),
-                self.n_classes,
-                hidden=self.hidden,
-                dropout=self.dropout,
-                pooling=self.pooling,
-                lr=self.lr,
-                class_weight=self._weights(y),
-                freeze=self.freeze,
-                monitor=monitor,
-                patience=self.patience,
-            ).train()
-            trainer = lightning.Trainer(
-                max_epochs=self.max_epochs,
-                accelerator=self.accelerator,
-                devices=1,
-                precision=self.precision,
-                logger=False,
-                enable_checkpointing=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                enable_progress_bar=self.verbose,
-                use_distributed_sampler=False,
-            )
-            trainer.fit(self.module_, train_loader, None if val is None else self._ordered(val, val_rows))
-        if self.module_.best_weights is not None:
-            self.module_.load_state_dict(self.module_.best_weights)
-            self.module_.best_weights = None
-        self.module_.cpu()
-        self.history_ = self.module_.history
-        self.best_epoch_ = None if val is None else self.module_.best_epoch
         return self
+
+    def untrained(self) -> ClassifierModule:
+        """Return a module whose head is random, for weights to be read into."""
+        return self.build(ClassifierModule, self.n_classes, class_weight=None)
 
     def predict_proba(self, data: WindowDataset) -> np.ndarray:
         """Return class probabilities of all windows, shape (n, n_classes), float64."""
-        device = device_for(self.accelerator)
-        proba = np.empty((len(data), self.n_classes))
-        with evaluating(self.module_), torch.inference_mode():
-            self.module_.to(device)
-            for start in range(0, len(data), self.batch_size):
-                logits = self.module_(data[start : start + self.batch_size].to(device))
-                proba[start : start + len(logits)] = logits.cpu().double().softmax(dim=1).numpy()
-            self.module_.cpu()
-        return proba
-
-    def _ordered(self, data: WindowDataset, rows: np.ndarray | None) -> DataLoader:
-        assert rows is not None
-        batches = [rows[i : i + self.batch_size].tolist() for i in range(0, len(rows), self.batch_size)]
-        return DataLoader(data, sampler=batches, batch_size=None, generator=torch.Generator())
+        return torch.from_numpy(self.outputs(data)).softmax(dim=1).numpy()
 
     def _validation_rows(self, train: WindowDataset, val: WindowDataset, y: np.ndarray) -> np.ndarray:
         if val.classes != train.classes:
@@ -227,6 +142,83 @@ class FineTuner:
         return weights
 
 
+class RegressionFineTuner(Tuner):
+    """Fine-tune a copy of an encoder with a head to predict a number, by mean squared error.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Gives (B, D, T') and has ``dim``. It is copied, never changed.
+    **options
+        As in :class:`FineTuner`. The loss is watched on the validation patients.
+
+    Attributes
+    ----------
+    module_ : RegressorModule
+        The trained model; it predicts standardised numbers.
+    mean_, scale_ : float
+        Of the training labels.
+    history_, best_epoch_
+        As in :class:`FineTuner`; losses are of standardised numbers.
+    """
+
+    def __init__(self, encoder: nn.Module, **options: Any) -> None:
+        super().__init__(encoder, **options)
+
+    def fit(self, train: WindowDataset, val: WindowDataset | None = None) -> RegressionFineTuner:
+        """Train on the windows of ``train`` whose target is a number; early stopping on those of ``val``.
+
+        Parameters
+        ----------
+        train : WindowDataset
+            At least two windows with a label; those without (NaN) are left out, with a logged count.
+        val : WindowDataset, optional
+            Windows of other patients.
+
+        Raises
+        ------
+        DataError
+            When fewer than two training windows or no validation window have a label, or a label is no finite number.
+        """
+        y, rows = _numbers(train, "training")
+        if len(rows) < 2:
+            raise DataError("one training window has a label: a regressor needs at least two.")
+        self.mean_ = float(y[rows].mean())
+        self.scale_ = float(y[rows].std()) or 1.0
+        sides = [(train, y, rows)]
+        if val is not None:
+            sides.append((val, *_numbers(val, "validation")))
+        parts = [
+            (NumberedWindows(data, ((values - self.mean_) / self.scale_).astype(np.float32)), labelled)
+            for data, values, labelled in sides
+        ]
+        self.train(RegressorModule, 1, parts[0], None if val is None else parts[1])
+        return self
+
+    def untrained(self) -> RegressorModule:
+        """Return a module whose head is random, for weights to be read into."""
+        return self.build(RegressorModule, 1)
+
+    def predict(self, data: WindowDataset) -> np.ndarray:
+        """Return the predicted number of all windows, shape (n,), float64."""
+        return self.outputs(data)[:, 0] * self.scale_ + self.mean_
+
+
+def _numbers(data: WindowDataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels as numbers, shape (n,), float64, and the positions of those that are there."""
+    if data.target is None:
+        raise DataError(f"the {name} windows have no target: choose the label column with `with_target`.")
+    try:
+        y = pd.to_numeric(data.metadata[data.target]).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the target column {data.target!r} holds values that are no numbers ({error}).") from error
+    if np.isinf(y).any():
+        raise DataError(f"the target column {data.target!r} holds infinite values: leave these windows out.")
+    rows = np.flatnonzero(~np.isnan(y))
+    _count_labelled(rows, data, name)
+    return y, rows
+
+
 def _labels(data: WindowDataset) -> np.ndarray:
     return np.full(len(data), -1) if data.y is None else data.y
 
@@ -240,8 +232,12 @@ def labelled_rows(data: WindowDataset, name: str) -> np.ndarray:
         When no window has a label.
     """
     rows = np.flatnonzero(_labels(data) >= 0)
+    _count_labelled(rows, data, name)
+    return rows
+
+
+def _count_labelled(rows: np.ndarray, data: WindowDataset, name: str) -> None:
     if not len(rows):
         raise DataError(f"no {name} window has a label: the target column is {data.target!r}.")
     if len(rows) < len(data):
         logger.info("%d of %d %s windows have no label and are left out", len(data) - len(rows), len(data), name)
-    return rows
