@@ -198,3 +198,12 @@ def test_a_model_of_files_serves_a_raw_of_mne(shared_data):
     assert raw.ch_names[0].startswith("EEG "), "mne keeps the type in front of the name"
     np.testing.assert_allclose(model.transform(raw), model.transform(data), rtol=1e-4, atol=1e-5)
     assert model.channels_ != channels_of(raw.info)
+
+
+def test_a_classifier_takes_recordings_too(model):
+    raws = [make_raw() for _ in range(6)]
+    y = np.repeat(["well", "sick"] * 3, 4)
+    classifier = tscl.ContrastiveClassifier(model, max_epochs=1, validation=0.34, random_state=0, accelerator="cpu")
+    classifier.fit(raws, y, patient=list("abcdef"), window=2.0)
+    assert classifier.predict_proba(raws[0]).shape == (4, 2)
+    assert set(classifier.validation_patients_) < set("abcdef")

@@ -22,6 +22,7 @@ from tscl.errors import ConfigError, DataError
 from tscl.estimators.base import ContrastiveEstimator
 from tscl.estimators.comet import COMET
 from tscl.estimators.inputs import as_windows
+from tscl.estimators.recordings import fitted_windows
 from tscl.estimators.saving import fitted_values, read_model, write_model
 from tscl.estimators.tables import WindowEstimator
 from tscl.files import atomic_folder
@@ -87,6 +88,7 @@ class SupervisedEstimator(WindowEstimator):
         patient: Any = None,
         trial: Any = None,
         levels: Mapping[str, Any] | None = None,
+        window: float | None = None,
     ) -> Self:
         """Pretrain, unless ``estimator`` is fitted, then train encoder and head on the labelled windows.
 
@@ -104,6 +106,8 @@ class SupervisedEstimator(WindowEstimator):
             may then stand on both sides.
         levels : mapping of str to array of n ids, optional
             Further id levels.
+        window : float, optional
+            Length of the windows that recordings are cut into, s; ``y`` has a label for each of them.
 
         Returns
         -------
@@ -118,7 +122,7 @@ class SupervisedEstimator(WindowEstimator):
         """
         self._check_settings()
         windows = self._windows(X, reset=True)
-        data = as_windows(windows, self._given_y(y, isinstance(X, WindowDataset)), patient, trial, levels)
+        data = as_windows(windows, self._given_y(y, isinstance(X, WindowDataset)), patient, trial, levels, window)
         if data.target is None:
             raise DataError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None and X brings none along."
@@ -145,6 +149,7 @@ class SupervisedEstimator(WindowEstimator):
         self.finetuner_.fit(data.select(train), validation)
         self.history_ = pd.DataFrame(self.finetuner_.history_)
         self.n_channels_in_ = data.shape[1]
+        self.window_ = data.duration if data.channels.named else None
         self._finish(validation)
         return self
 
@@ -206,7 +211,8 @@ class SupervisedEstimator(WindowEstimator):
     def _fitted_windows(self, X: Any) -> WindowDataset:
         """Return windows as the fitted model takes them."""
         check_is_fitted(self, "finetuner_")
-        return as_windows(self.estimator_._checked(self._windows(X, reset=False)))
+        X = fitted_windows(self._windows(X, reset=False), self.estimator_.channels_, self.window_)
+        return as_windows(self.estimator_._checked(X))
 
     def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
         """Write the fitted model into a new folder, with the estimator that it was fine-tuned from.
@@ -229,6 +235,7 @@ class SupervisedEstimator(WindowEstimator):
                 use,
                 card,
                 n_channels_in=self.n_channels_in_,
+                window=self.window_,
                 fine_pooling=self.finetuner_.pooling,
                 columns={name: np.asarray(value).tolist() for name, value in columns.items() if value is not None},
                 fitted=self._described(),
@@ -252,8 +259,8 @@ class SupervisedEstimator(WindowEstimator):
 
         folder = find_pretrained(name_or_folder, local_files_only, revision)
         model, said = read_model(folder, cls)
-        model.n_channels_in_, pooling, columns, fitted = fitted_values(
-            folder, said, "n_channels_in", "fine_pooling", "columns", "fitted"
+        model.n_channels_in_, model.window_, pooling, columns, fitted = fitted_values(
+            folder, said, "n_channels_in", "window", "fine_pooling", "columns", "fitted"
         )
         kind = str(read_config(folder / PRETRAINED).get("estimator"))
         if kind not in known.__all__:
