@@ -45,7 +45,7 @@ class Sweep:
         Name of Optuna's study.
     """
 
-    space: dict[str, Any] | None = None
+    space: dict | None = None  # of anything: jsonargparse would build the classes that typed values name
     objective: str | None = None
     direction: Direction | None = None
     pooling: str = "max"

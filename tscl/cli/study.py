@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tscl.cli.fit import CONFIG
 from tscl.cli.search_space import Direction, Sweep
 from tscl.errors import ConfigError, DataError
 
@@ -22,6 +24,40 @@ STUDY = "study.db"
 FACTS, ERROR, SECONDS = "tscl", "error", "seconds"
 TOLERANCE = 1e-4
 """Relative difference up to which two numbers of a sweep's facts are the same."""
+
+
+@dataclass
+class Plan:
+    """What all trials of a sweep share.
+
+    Attributes
+    ----------
+    folder : Path
+        The sweep's, within the run's.
+    sweep : Sweep
+    space : dict
+        By dotted name of a setting.
+    objective, direction : str
+        What is judged by, and whether it is to be large or small.
+    sides : dict
+        The ids of every side of the split.
+    """
+
+    folder: Path
+    sweep: Sweep
+    space: dict[str, Any]
+    objective: str
+    direction: Direction
+    sides: dict[str, Any]
+
+    @property
+    def config(self) -> Path:
+        """The configuration that trials are laid over."""
+        return self.folder / CONFIG
+
+    def trial(self, number: int) -> Path:
+        """Return the folder of a trial's run."""
+        return self.folder / f"trial_{number:04d}"
 
 
 def require_optuna() -> None:
@@ -55,15 +91,12 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def open_study(folder: Path, sweep: Sweep, direction: Direction, facts: Mapping[str, Any]) -> Study:
-    """Open the study of a folder, or begin it.
+def open_study(plan: Plan, facts: Mapping[str, Any]) -> Study:
+    """Open the study of a sweep, or begin it.
 
     Parameters
     ----------
-    folder : Path
-        The sweep's.
-    sweep : Sweep
-    direction : {"maximize", "minimize"}
+    plan : Plan
     facts : mapping
         What all trials have in common, ready for JSON.
 
@@ -77,10 +110,13 @@ def open_study(folder: Path, sweep: Sweep, direction: Direction, facts: Mapping[
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    folder, sweep = plan.folder, plan.sweep
     url = sweep.storage or f"sqlite:///{(folder / STUDY).resolve()}"
     try:
         storage = optuna.storages.RDBStorage(url)
-        study = optuna.create_study(storage=storage, study_name=sweep.study, direction=direction, load_if_exists=True)
+        study = optuna.create_study(
+            storage=storage, study_name=sweep.study, direction=plan.direction, load_if_exists=True
+        )
         before = study.user_attrs.get(FACTS)
     except (SQLAlchemyError, RuntimeError, ImportError, ValueError) as error:
         said = str(error).splitlines()[0]
@@ -131,6 +167,15 @@ def finished(study: Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state == TrialState.COMPLETE or (trial.state == TrialState.FAIL and ERROR in trial.user_attrs)
     ]
+
+
+def best_of(study: Study) -> FrozenTrial | None:
+    """Return the best finished trial, of equals the first; None when none has a value."""
+    from optuna.study import StudyDirection
+
+    sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
+    good = [(sign * trial.value, trial.number, trial) for trial in finished(study) if trial.value is not None]
+    return min(good)[2] if good else None
 
 
 def ask(study: Study, seed: int, space: Mapping[str, BaseDistribution]) -> Trial:

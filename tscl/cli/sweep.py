@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,10 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from tscl.cli.arguments import one_sentence, sentence
-from tscl.cli.fit import CONFIG, Cli, build
-from tscl.cli.search_space import DEFAULT_SPACE, Direction, Sweep, distributions, extremes, nested, settings_of
-from tscl.cli.study import ERROR, SECONDS, alone, ask, fail, finished, interrupted, open_study, require_optuna, succeed
+from tscl.cli.fit import Cli, build
+from tscl.cli.search_space import DEFAULT_SPACE, Sweep, distributions, extremes, nested, settings_of
+from tscl.cli.study import Plan, alone, ask, best_of, fail, finished, interrupted, open_study, require_optuna, succeed
+from tscl.cli.sweep_report import in_words, report_trials, write_trials
 from tscl.data import SeriesDataModule
 from tscl.data.speech import SpeechDataModule
 from tscl.errors import ConfigError
@@ -33,10 +33,8 @@ from tscl.learners import CrossModalLearner
 if TYPE_CHECKING:
     from optuna import Study
 
-FOLDER, TRIALS, BEST = "sweep", "trials.csv", "best.yaml"
+FOLDER = "sweep"
 ERRORS_OF_SERIES = ("mse", "mae")
-SHOWN = 10
-"""So many of the best trials are shown on the screen."""
 LOOKED_AT = 32
 """So many windows of a side tell whether the data are those of before."""
 FREE = (
@@ -56,40 +54,6 @@ class SweepCli(Cli):
         parser.add_argument("--n_trials", type=PositiveInt, required=True, help="Trials in all, earlier ones included.")
 
 
-@dataclass
-class Plan:
-    """What all trials share.
-
-    Attributes
-    ----------
-    folder : Path
-        The sweep's, within the run's.
-    sweep : Sweep
-    space : dict
-        By dotted name of a setting.
-    objective, direction : str
-        What is judged by, and whether it is to be large or small.
-    sides : dict
-        The ids of every side of the split.
-    """
-
-    folder: Path
-    sweep: Sweep
-    space: dict[str, Any]
-    objective: str
-    direction: Direction
-    sides: dict[str, Any]
-
-    @property
-    def config(self) -> Path:
-        """The configuration that trials are laid over."""
-        return self.folder / CONFIG
-
-    def trial(self, number: int) -> Path:
-        """Return the folder of a trial's run."""
-        return self.folder / f"trial_{number:04d}"
-
-
 def sweep(args: list[str]) -> None:
     """Try settings out, one run each, and keep the best by the validation patients; test patients are not looked at.
 
@@ -107,7 +71,7 @@ def sweep(args: list[str]) -> None:
     del cli  # and with it the data: every trial reads its own
     plan.folder.mkdir(parents=True, exist_ok=True)
     with alone(plan.folder):
-        study = open_study(plan.folder, plan.sweep, plan.direction, facts)
+        study = open_study(plan, facts)
         with atomic_file(plan.config) as temporary:
             temporary.write_text(base)
         for number in interrupted(study):
@@ -115,7 +79,7 @@ def sweep(args: list[str]) -> None:
             _say(f"trial {number} was interrupted: its settings are tried again")
         while len(finished(study)) < n_trials:
             _try(plan, study, space, n_trials)
-        _report(plan, study)
+        report_trials(plan, study)
 
 
 def _plan(cli: SweepCli) -> Plan:
@@ -230,17 +194,20 @@ def _try(plan: Plan, study: Study, space: Mapping[str, Any], n_trials: int) -> N
         value = _judge(plan, plan.trial(trial.number), settings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on with the sweep") from None
+    except OSError:
+        raise  # files that are gone say nothing about the settings: the trial is tried again
     except Exception as error:
         shutil.rmtree(plan.trial(trial.number), ignore_errors=True)
-        fail(study, trial, sentence(error))
-        said = f"failed: {study.trials[trial.number].user_attrs[ERROR]}"
+        said = sentence(error)
+        fail(study, trial, said)
+        said = f"failed: {said}"
     else:
         succeed(study, trial, value, time.perf_counter() - began)
-        best = study.best_trial
+        best = best_of(study)
+        assert best is not None
         said = f"{plan.objective} {value:.4g} (best {best.value:.4g}, trial {best.number})"
-    shown = ", ".join(f"{name} {_cell(settings[full])}" for full, name in _short(plan.space).items())
-    _say(f"trial {trial.number}, {len(finished(study))} of {n_trials}: {shown}: {said}")
-    _write(plan, study)
+    _say(f"trial {trial.number}, {len(finished(study))} of {n_trials}: {in_words(plan, settings)}: {said}")
+    write_trials(plan, study)
 
 
 def _judge(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> float:
@@ -279,68 +246,6 @@ def _logged(history: pd.DataFrame, name: str) -> float:
         logged = [str(column) for column in history if "/" in str(column)]
         raise ConfigError(f"training logs no {name!r}, only {', '.join(logged)}: choose another --sweep.objective.")
     return float(history[name].dropna().iloc[-1])
-
-
-def _table(plan: Plan, study: Study) -> pd.DataFrame:
-    """Return a row a finished trial."""
-    rows = [
-        {
-            "trial": trial.number,
-            plan.objective: trial.value if trial.value is not None else np.nan,
-            **settings_of(plan.space, trial.params),
-            "seconds": trial.user_attrs.get(SECONDS, np.nan),
-            "error": trial.user_attrs.get(ERROR, ""),
-        }
-        for trial in finished(study)
-    ]
-    return pd.DataFrame(rows)
-
-
-def _write(plan: Plan, study: Study) -> None:
-    """Write the table of trials and the settings of the best one."""
-    with atomic_file(plan.folder / TRIALS) as temporary:
-        _table(plan, study).to_csv(temporary, index=False)
-    if not any(trial.value is not None for trial in finished(study)):
-        return
-    best = study.best_trial
-    settings = nested(settings_of(plan.space, best.params))
-    with atomic_file(plan.folder / BEST) as temporary:
-        head = (
-            f"# Trial {best.number} of {len(finished(study))}: {plan.objective} {best.value:.4g} on validation data\n"
-        )
-        temporary.write_text(head + yaml.safe_dump(settings, sort_keys=False))
-
-
-def _report(plan: Plan, study: Study) -> None:
-    """Print the best trials and how to go on."""
-    table = _table(plan, study)
-    good = table[table["error"] == ""].sort_values(
-        plan.objective, ascending=plan.direction == "minimize", kind="stable"
-    )
-    if good.empty:
-        raise ConfigError(f"none of {len(table)} trials succeeded; the last one said: {table['error'].iloc[-1]}")
-    _write(plan, study)
-    short = _short(plan.space)
-    columns = ["trial", plan.objective, *short]
-    names = ["trial", plan.objective, *short.values()]
-    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
-    for row in good[columns].head(SHOWN).itertuples(index=False):
-        print("| " + " | ".join(_cell(value) for value in row) + " |")
-    failed = len(table) - len(good)
-    best = plan.trial(int(good["trial"].iloc[0]))
-    print(f"\n{len(table)} trials, {failed} of them failed; all are in {plan.folder / TRIALS}")
-    print(f"the best one is the run {best}; to train with its settings again:")
-    print(f"tscl fit --config {plan.config} --config {plan.folder / BEST}")
-
-
-def _short(space: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings and the last part of their names, where that tells them apart."""
-    last = [name.rsplit(".", 1)[-1] for name in space]
-    return {name: one if last.count(one) == 1 else name for name, one in zip(space, last, strict=True)}
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _say(text: str) -> None:
