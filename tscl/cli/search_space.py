@@ -66,6 +66,9 @@ def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
 
     if not space:
         raise ConfigError("the sweep's space is empty: name a setting, such as model.init_args.lr, and its range.")
+    for name in space:
+        if within := [other for other in space if name.startswith(f"{other}.")]:
+            raise ConfigError(f"the sweep's space names {within[0]} and {name}, a part of it: name one of them.")
     found: dict[str, BaseDistribution] = {}
     for name, given in space.items():
         if isinstance(given, list) and given:
@@ -104,8 +107,6 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         branch = tree
         for folder in folders:
             branch = branch.setdefault(folder, {})
-            if not isinstance(branch, dict):
-                raise ConfigError(f"the sweep's space names {name} and a setting above it: name one of them.")
         branch[last] = value
     return tree
 

@@ -66,7 +66,7 @@ def sweep(args: list[str]) -> None:
     cli = build(args, run=False, kind=SweepCli)
     plan = _plan(cli)
     space = distributions(plan.space)
-    _check_settings(cli, plan)
+    check_settings(cli, plan.space)
     facts, base, n_trials = _facts(cli, plan), _base_text(cli), cli.config.n_trials
     del cli  # and with it the data: every trial reads its own
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -128,11 +128,11 @@ def _check_objective(cli: SweepCli, objective: str) -> None:
         )
 
 
-def _check_settings(cli: SweepCli, plan: Plan) -> None:
+def check_settings(cli: SweepCli, space: Mapping[str, Any]) -> None:
     """Refuse settings that do not exist, and values that do not fit them, by parsing every end and every choice."""
     base = _base_text(cli)
     with one_sentence():
-        for name, value in extremes(plan.space):
+        for name, value in extremes(space):
             words = ["--config", base, "--config", json.dumps(nested({name: value})), "--n_trials", "1"]
             cli.parser.parse_args(words)
 
