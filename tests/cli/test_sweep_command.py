@@ -182,6 +182,8 @@ MISTAKES = {
     "low above high": ({LR: {"low": 1.0, "high": 0.1}}, "f1", f"range of {LR}"),
     "unknown word of a range": ({LR: {"low": 0.1, "high": 1.0, "lgo": True}}, "f1", f"space of {LR} is"),
     "a setting and its part": ({"model.init_args": [{}], LR: [0.1]}, "f1", f"{LR}, a part of it"),
+    "no such entry": ({"model.init_args.heads.4.init_args.weight": [0.1]}, "f1", "4 is no entry of a list of 4"),
+    "part of a value": ({f"{LR}.first": [0.1]}, "f1", "first would be a part of the single value 0.001"),
     "no choice": ({LR: []}, "f1", f"space of {LR} is []"),
     "unknown objective": (SPACE, "f2", "the objective is 'f2': choose among accuracy"),
     "forecasts of windows": (SPACE, "mse", "mse judges forecasts of a series"),
@@ -218,6 +220,25 @@ def test_a_sweep_keeps_its_split_and_says_why_all_failed(tmp_path, arguments, ca
     assert "others on the sides of the split" in said
     assert not list((tmp_path / "run" / "sweep").glob("trial_*"))
     assert not (tmp_path / "run" / "sweep" / "best.yaml").exists()
+
+
+def test_entries_of_lists_and_mappings_are_varied_and_the_others_stay(tmp_path, arguments):
+    weight, kind = "model.init_args.heads.2.init_args.weight", "model.init_args.views.masked.init_args.kind"
+    space = {weight: {"low": 2, "high": 9}, kind: ["binomial"], "data.init_args.split.test": [0.3]}
+    assert main(arguments(tmp_path, space=space, n_trials=1)) == 0
+    folder = tmp_path / "run" / "sweep"
+    drawn = trials(folder)[weight].item()
+    base, over = (yaml.safe_load((folder / name).read_text()) for name in ("config.yaml", "best.yaml"))
+    ours = yaml.safe_load((folder / "trial_0000" / "config.yaml").read_text())
+    assert [head["init_args"]["weight"] for head in ours["model"]["init_args"]["heads"]] == [0.25, 0.25, drawn, 0.25]
+    assert ours["model"]["init_args"]["views"]["masked"]["init_args"]["kind"] == "binomial"
+    assert ours["model"]["init_args"]["views"].keys() == base["model"]["init_args"]["views"].keys()
+    assert over["model"]["init_args"].keys() == {"heads", "views"}
+    assert over["data"] == {"init_args": {"split": base["data"]["init_args"]["split"]}}
+    files = ["--config", str(folder / "config.yaml"), "--config", str(folder / "best.yaml")]
+    assert main(["fit", *files, "--trainer.default_root_dir", str(tmp_path / "again")]) == 0
+    theirs = folder / "trial_0000" / "encoder.safetensors"
+    assert (tmp_path / "again" / "encoder.safetensors").read_bytes() == theirs.read_bytes()
 
 
 def test_a_logged_value_is_judged_by(tmp_path, arguments, capsys):

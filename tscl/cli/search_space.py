@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,16 +100,62 @@ def settings_of(space: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str,
     return {name: choices[name][value] if name in choices else value for name, value in drawn.items()}
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by dotted name as the tree that a configuration file is."""
-    tree: dict[str, Any] = {}
+def laid_over(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration file that, laid over another, gives it these settings.
+
+    A list, and a mapping that is not the arguments of a class, is replaced as a whole by what is laid over it: it is
+    written with its other entries.
+
+    Parameters
+    ----------
+    base : mapping
+        The tree of the other configuration, resolved.
+    settings : mapping of str
+        By dotted name; an entry of a list by its number, from 0.
+
+    Raises
+    ------
+    ConfigError
+        When a name leads to no place of the tree.
+    """
+    whole = copy.deepcopy(dict(base))
     for name, value in settings.items():
+        _put(whole, name, value)
+    tree: dict[str, Any] = {}
+    for name in settings:
+        node, branch = whole, tree
         *folders, last = name.split(".")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-        branch[last] = value
+        for depth, key in enumerate(folders):
+            within = node[key]
+            if not isinstance(within, dict) or (depth and key != "init_args" and "class_path" not in within):
+                branch[key] = within
+                break
+            node, branch = within, branch.setdefault(key, {})
+        else:
+            branch[last] = node[last]
     return tree
+
+
+def _put(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Set what the dotted name stands for."""
+    *folders, last = name.split(".")
+    node: Any = tree
+    for folder in folders:
+        key = _key(node, folder, name)
+        if isinstance(node, dict) and node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+    node[_key(node, last, name)] = value
+
+
+def _key(node: Any, part: str, name: str) -> str | int:
+    if isinstance(node, dict):
+        return part
+    if not isinstance(node, list):
+        raise ConfigError(f"the sweep's space names {name}, but {part} would be a part of the single value {node!r}.")
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(f"the sweep's space names {name}, but {part} is no entry of a list of {len(node)}, from 0.")
+    return int(part)
 
 
 def _label(choice: Any) -> Any:

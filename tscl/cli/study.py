@@ -41,6 +41,8 @@ class Plan:
         What is judged by, and whether it is to be large or small.
     sides : dict
         The ids of every side of the split.
+    base : dict
+        The tree of the configuration that trials are laid over.
     """
 
     folder: Path
@@ -49,10 +51,11 @@ class Plan:
     objective: str
     direction: Direction
     sides: dict[str, Any]
+    base: dict[str, Any]
 
     @property
     def config(self) -> Path:
-        """The configuration that trials are laid over."""
+        """The file of :attr:`base`."""
         return self.folder / CONFIG
 
     def trial(self, number: int) -> Path:

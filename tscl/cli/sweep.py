@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from tscl.cli.arguments import one_sentence, sentence
 from tscl.cli.fit import Cli, build
-from tscl.cli.search_space import DEFAULT_SPACE, Sweep, distributions, extremes, nested, settings_of
+from tscl.cli.search_space import DEFAULT_SPACE, Sweep, distributions, extremes, laid_over, settings_of
 from tscl.cli.study import Plan, alone, ask, best_of, fail, finished, interrupted, open_study, require_optuna, succeed
 from tscl.cli.sweep_report import in_words, report_trials, write_trials
 from tscl.data import SeriesDataModule
@@ -67,7 +67,7 @@ def sweep(args: list[str]) -> None:
     plan = _plan(cli)
     space = distributions(plan.space)
     check_settings(cli, plan.space)
-    facts, base, n_trials = _facts(cli, plan), _base_text(cli), cli.config.n_trials
+    facts, base, n_trials = _facts(cli, plan), _text(cli), cli.config.n_trials
     del cli  # and with it the data: every trial reads its own
     plan.folder.mkdir(parents=True, exist_ok=True)
     with alone(plan.folder):
@@ -96,8 +96,8 @@ def _plan(cli: SweepCli) -> Plan:
     _check_objective(cli, objective)
     small = objective in ERRORS_OF_SERIES or objective.endswith("loss")
     direction = chosen.direction or ("minimize" if small else "maximize")
-    sides = _sides(cli.datamodule.split.manifest)
-    return Plan(Path(root) / FOLDER, chosen, chosen.space or DEFAULT_SPACE, objective, direction, sides)
+    sides, base = _sides(cli.datamodule.split.manifest), yaml.safe_load(_text(cli))
+    return Plan(Path(root) / FOLDER, chosen, chosen.space or DEFAULT_SPACE, objective, direction, sides, base)
 
 
 def _default_objective(cli: SweepCli) -> str:
@@ -130,14 +130,15 @@ def _check_objective(cli: SweepCli, objective: str) -> None:
 
 def check_settings(cli: SweepCli, space: Mapping[str, Any]) -> None:
     """Refuse settings that do not exist, and values that do not fit them, by parsing every end and every choice."""
-    base = _base_text(cli)
+    base = _text(cli)
+    tree = yaml.safe_load(base)
     with one_sentence():
         for name, value in extremes(space):
-            words = ["--config", base, "--config", json.dumps(nested({name: value})), "--n_trials", "1"]
+            words = ["--config", base, "--config", json.dumps(laid_over(tree, {name: value})), "--n_trials", "1"]
             cli.parser.parse_args(words)
 
 
-def _base_text(cli: SweepCli) -> str:
+def _text(cli: SweepCli) -> str:
     """Return the configuration that ``tscl fit`` would take, as YAML."""
     config = cli.config.clone()
     for own in ("sweep", "n_trials", "config"):
@@ -147,7 +148,7 @@ def _base_text(cli: SweepCli) -> str:
 
 def _facts(cli: SweepCli, plan: Plan) -> dict[str, Any]:
     """Return what all trials of a sweep have in common, ready for JSON."""
-    config = _flat(yaml.safe_load(_base_text(cli)))
+    config = _flat(plan.base)
     split = cli.datamodule.split
     sides = {"training": split.train, "validation": split.val}
     return {
@@ -221,11 +222,9 @@ def _judge(plan: Plan, folder: Path, settings: Mapping[str, Any]) -> float:
             if _sides(self.datamodule.split.manifest) != plan.sides:
                 raise ConfigError("these settings put others on the sides of the split: trials could not be compared.")
 
-    laid_over = json.dumps(nested(settings))
+    over = json.dumps(laid_over(plan.base, settings))
     where = ["--trainer.default_root_dir", str(folder)]
-    cli = build(
-        ["fit", "--config", str(plan.config), "--config", laid_over, *where], run=True, kind=TrialCli, quiet=True
-    )
+    cli = build(["fit", "--config", str(plan.config), "--config", over, *where], run=True, kind=TrialCli, quiet=True)
     encoder, device = cli.model.embedder, cli.trainer.strategy.root_device
     if plan.objective in METRICS:
         value = probe_score(encoder, cli.datamodule.split, plan.objective, plan.sweep.pooling, device)

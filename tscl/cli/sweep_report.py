@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tscl.cli.search_space import nested, settings_of
+from tscl.cli.search_space import laid_over, settings_of
 from tscl.cli.study import ERROR, SECONDS, Plan, best_of, finished
 from tscl.errors import ConfigError
 from tscl.files import atomic_file
@@ -44,7 +44,7 @@ def write_trials(plan: Plan, study: Study) -> None:
     best = best_of(study)
     if best is None:
         return
-    settings = nested(settings_of(plan.space, best.params))
+    settings = laid_over(plan.base, settings_of(plan.space, best.params))
     with atomic_file(plan.folder / BEST) as temporary:
         head = (
             f"# Trial {best.number} of {len(finished(study))}: {plan.objective} {best.value:.4g} on validation data\n"
