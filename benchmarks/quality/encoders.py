@@ -152,7 +152,7 @@ def measure_steps(args: argparse.Namespace) -> None:
                 "ratio_low": min(ratios),
                 "ratio_high": max(ratios),
                 "mb": memory[name],
-                "threads": args.threads,
+                **{key: getattr(args, key) for key in ("threads", "rounds", "timed_steps")},
             }
         )
     keep(pd.DataFrame(rows), args.out / "encoders_steps.csv")
@@ -196,11 +196,28 @@ def keep(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def page(args: argparse.Namespace) -> str:
-    """Return the table of what is measured so far, in the order of the encoders."""
-    steps, quality = (args.out / name for name in ("encoders_steps.csv", "encoders.csv"))
+def page(folder: Path) -> tuple[str, str]:
+    """Return how it was measured, and the table of what is measured so far in the order of the encoders."""
+    steps, quality = (folder / name for name in ("encoders_steps.csv", "encoders.csv"))
     costs = pd.read_csv(steps).set_index("encoder") if steps.exists() else pd.DataFrame()
-    scores = pd.read_csv(quality) if quality.exists() else pd.DataFrame(columns=["encoder", "model", "metric", "value"])
+    columns = ["encoder", "fold", "steps", "model", "metric", "value"]
+    scores = pd.read_csv(quality) if quality.exists() else pd.DataFrame(columns=columns)
+    notes = [
+        f"Windows of {len(NAMES)} channels and {TIMES} steps, {BATCH} a batch; settings `{CONFIG.relative_to(HERE)}` "
+        f"with {DIM} dimensions. tscl {tscl.__version__}, torch {torch.__version__}, Python {platform.python_version()}."
+    ]
+    if len(costs):
+        how = costs.iloc[0]
+        notes.append(
+            f"Time and memory: CPU, fp32, {how['threads']:.0f} thread(s), median of {how['rounds']:.0f} rounds of "
+            f"{how['timed_steps']:.0f} steps, and its ratio to `{DEFAULT}` within a round; memory is what a step needs "
+            "beyond the process before it."
+        )
+    if len(scores):
+        notes.append(
+            f"F1 and AUROC: probe, per window, after {scores['steps'].max()} steps, mean ± standard deviation over "
+            f"{scores['fold'].nunique()} folds of patients; *random*: the same network without pretraining."
+        )
     header = ["encoder", "T'", "parameters", "ms a step", "ratio", "MB", "F1", "F1, random", "AUROC", "AUROC, random"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     order = [DEFAULT, "CausalConvEncoder", "BrainConv", *TSAI, *BRAINDECODE]
@@ -210,37 +227,30 @@ def page(args: argparse.Namespace) -> str:
             row = costs.loc[name]
             cost = [f"{row['steps_out']:.0f}", f"{row['parameters'] / 1000:,.1f} k", f"{row['ms']:.0f}"]
             cost += [f"{row['ratio']:.2f}", f"{row['mb']:.0f}"]
+        of = scores[scores["encoder"] == name]
         cells = [
-            spread(scores[(scores["encoder"] == name) & (scores["model"] == model) & (scores["metric"] == metric)])
+            spread(of[(of["model"] == model) & (of["metric"] == metric)], scores["fold"].nunique())
             for metric in ("f1", "auroc")
             for model in ("pretrained", "random")
         ]
         lines.append("| " + " | ".join([f"`{name}`", *cost, *cells]) + " |")
-    return "\n".join(lines)
+    return "\n\n".join(notes), "\n".join(lines)
 
 
-def spread(rows: pd.DataFrame) -> str:
-    """Return mean ± standard deviation over folds."""
-    return "-" if rows.empty else f"{rows['value'].mean():.3f} ± {rows['value'].std():.3f}"
+def spread(rows: pd.DataFrame, folds: int) -> str:
+    """Return mean ± standard deviation over folds; a dash where some are not measured yet."""
+    return "-" if rows["fold"].nunique() < max(folds, 1) else f"{rows['value'].mean():.3f} ± {rows['value'].std():.3f}"
 
 
-def write(args: argparse.Namespace) -> None:
+def write(folder: Path) -> None:
     """Write the page, and put its table between the marks of the page of encoders."""
-    table = page(args)
-    note = (
-        f"Windows of {len(NAMES)} channels and {TIMES} steps, {BATCH} a batch; settings `configs/comet/eegmat.yaml` "
-        f"with {DIM} dimensions and {args.steps} steps. Time and memory: CPU, fp32, {args.threads} thread(s), median "
-        f"of {args.rounds} rounds of {args.timed_steps} steps, and its ratio to `{DEFAULT}` within a round; memory is "
-        "what a step needs beyond the process before it. F1 and AUROC: probe, per window, mean ± standard deviation "
-        f"over {args.folds} folds of patients; *random*: the same network without pretraining. tscl "
-        f"{tscl.__version__}, torch {torch.__version__}, Python {platform.python_version()}."
-    )
+    note, table = page(folder)
     title = "# Encoders on eegmat: rest or mental arithmetic, a window of 4 s"
-    with atomic_file(args.out / "encoders.md") as temporary:
+    with atomic_file(folder / "encoders.md") as temporary:
         temporary.write_text("\n\n".join([title, note, table]) + "\n")
     print(table)
     docs = HERE / "docs" / "encoders.md"
-    if args.out == docs.parent / "results":
+    if folder == docs.parent / "results":
         before, rest = docs.read_text().split(MARKS[0])
         docs.write_text("\n\n".join([before + MARKS[0], table, MARKS[1] + rest.split(MARKS[1])[1]]))
 
@@ -275,7 +285,7 @@ def main() -> None:
         measure_steps(args)
     if not args.steps_only:
         measure_quality(args)
-    write(args)
+    write(args.out)
 
 
 if __name__ == "__main__":
