@@ -204,13 +204,14 @@ def page(folder: Path) -> tuple[str, str]:
     scores = pd.read_csv(quality) if quality.exists() else pd.DataFrame(columns=columns)
     notes = [
         f"Windows of {len(NAMES)} channels and {TIMES} steps, {BATCH} a batch; settings `{CONFIG.relative_to(HERE)}` "
-        f"with {DIM} dimensions. tscl {tscl.__version__}, torch {torch.__version__}, Python {platform.python_version()}."
+        f"with {DIM} dimensions. tscl {tscl.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}."
     ]
     if len(costs):
-        how = costs.iloc[0]
+        how = {key: f"{costs[key].iloc[0]:.0f}" for key in ("threads", "rounds", "timed_steps")}
         notes.append(
-            f"Time and memory: CPU, fp32, {how['threads']:.0f} thread(s), median of {how['rounds']:.0f} rounds of "
-            f"{how['timed_steps']:.0f} steps, and its ratio to `{DEFAULT}` within a round; memory is what a step needs "
+            f"Time and memory: CPU, fp32, {how['threads']} thread(s), median of {how['rounds']} rounds of "
+            f"{how['timed_steps']} steps, and its ratio to `{DEFAULT}` within a round; memory is what a step needs "
             "beyond the process before it."
         )
     if len(scores):
