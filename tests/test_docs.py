@@ -145,12 +145,14 @@ def test_the_options_of_every_command_in_the_pages_exist():
         "datasets": (list_datasets,),
         "demo": (demo,),
     }
-    assert {command for _, command, *_ in commands()} == {"fit", *functions} - {"datasets"}
+    assert {command for _, command, *_ in commands()} == {"fit", "sweep", *functions} - {"datasets"}
     for _, command, *args in commands():
         options = [arg[2:] for arg in args if arg.startswith("--")]
+        settings = {"config", "data.root", "data.path", "data.label", "trainer.default_root_dir"}
         if command == "fit":
-            settings = {"data.root", "data.path", "data.label", "trainer.default_root_dir"}
-            assert set(options) <= {"config", "ckpt_path", *settings}
+            assert set(options) <= {"ckpt_path", *settings}
+        elif command == "sweep":
+            assert set(options) <= {"n_trials", *settings}
         else:
             assert any(set(options) <= set(inspect.signature(one).parameters) for one in functions[command])
 
@@ -161,6 +163,19 @@ def base_of(overlay: Path) -> Path:
     return ROOT / (named[0] if named else "configs/comet/ad.yaml")
 
 
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.parent.name == "sweep"], ids=name)
+def test_every_sweep_varies_settings_that_exist(path, tmp_path, monkeypatch):
+    from tscl.cli.fit import build
+    from tscl.cli.search_space import distributions
+    from tscl.cli.sweep import SweepCli, check_settings
+
+    monkeypatch.chdir(tmp_path)
+    cli = build(["--config", str(base_of(path)), "--config", str(path), "--n_trials", "1"], run=False, kind=SweepCli)
+    space = cli.config.sweep.space
+    assert len(distributions(space)) == len(space) > 1
+    check_settings(cli, space)
+
+
 def test_every_configuration_builds(tmp_path):
     code = (
         "import sys\nfrom tscl.cli.fit import build\n"
@@ -168,7 +183,7 @@ def test_every_configuration_builds(tmp_path):
         "    cli = build([word for path in paths.split('+') for word in ('--config', path)], run=False)\n"
         "    print(type(cli.model).__name__, type(cli.datamodule).__name__, cli.trainer.default_root_dir)\n"
     )
-    overlays = [path for path in CONFIGS if path.parent.name in ("base", "cluster")]
+    overlays = [path for path in CONFIGS if path.parent.name in ("base", "cluster", "sweep")]
     whole = [path for path in CONFIGS if path not in overlays]
     paths = [*map(str, whole), *(f"{base_of(path)}+{path}" for path in overlays)]
     done = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)

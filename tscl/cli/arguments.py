@@ -7,7 +7,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tscl.errors import ConfigError
+from tscl.errors import ConfigError, TsclError
 
 NOISE = re.compile(r"Does not validate|Subtypes?:|Errors:|Expected a <class 'NoneType'>|Given value|Type collections")
 ECHO = re.compile(r"\. Got value: Namespace\(.*")
@@ -46,6 +46,15 @@ def call(function: Callable[..., None], args: list[str]) -> None:
     with one_sentence():
         options = parser.parse_args(args)
     function(**parser.instantiate(options).as_dict())
+
+
+def sentence(error: BaseException) -> str:
+    """Return what went wrong in one line: what tscl said, also where a library wrapped it into an error of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TsclError):
+        cause = cause.__cause__ or cause.__context__
+    said = str(cause) if cause is not None else f"{type(error).__name__}: {error} (--debug shows where.)"
+    return " ".join(said.split())
 
 
 def _first(function: Callable[..., None]) -> str:

@@ -7,13 +7,14 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from tscl.cli.arguments import one_sentence
+from tscl.cli.search_space import Sweep
 from tscl.errors import ConfigError, DataNotFoundError, TsclError
 from tscl.files import atomic_file
 from tscl.learners.checkpoint import LAST, AtomicCheckpointIO, LastCheckpoint
@@ -39,7 +40,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write it, all or nothing."""
         config = self.config.clone()
-        for transient in ("ckpt_path", "weights_only"):
+        for transient in ("ckpt_path", "weights_only", "sweep"):
             config.pop(transient, None)
         text = self.parser.dump(config, skip_none=False, skip_validation=True)
         with atomic_file(Path(trainer.default_root_dir) / CONFIG) as temporary:
@@ -59,6 +60,7 @@ class Cli(LightningCLI):
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.add_argument("--checkpoint_every", type=int, default=100, help="Steps between two checkpoints.")
+        parser.add_argument("--sweep", type=Sweep, default=Sweep(), help="For tscl sweep; a fit does not look at it.")
 
     def before_instantiate_classes(self) -> None:
         """Refuse a run without a folder of its own."""
@@ -136,8 +138,15 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def build(args: list[str], run: bool) -> Cli:
-    """Parse ``args`` and build model, data and trainer; with ``run`` train as well.
+AnyCli = TypeVar("AnyCli", bound=Cli)
+
+
+@overload
+def build(args: list[str], run: bool) -> Cli: ...
+@overload
+def build(args: list[str], run: bool, kind: type[AnyCli], quiet: bool = False) -> AnyCli: ...
+def build(args: list[str], run: bool, kind: type[Any] = Cli, quiet: bool = False) -> Any:
+    """Parse ``args`` and build model, data and trainer; with ``run`` train as well, ``quiet`` in silence.
 
     Raises
     ------
@@ -148,12 +157,12 @@ def build(args: list[str], run: bool) -> Cli:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
-    if not run:
+    if quiet or not run:
         for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
             logging.getLogger(name).setLevel(logging.WARNING)
     raising = {"exit_on_error": False}
     with one_sentence():
-        return Cli(
+        return kind(
             L.LightningModule,
             L.LightningDataModule,
             subclass_mode_model=True,

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import tscl
-from tscl.cli.arguments import call
-from tscl.errors import TsclError
+from tscl.cli.arguments import call, sentence
 
 
 def _fit(args: list[str]) -> None:
@@ -47,6 +46,12 @@ def _embed(args: list[str]) -> None:
     call(command, args)
 
 
+def _sweep(args: list[str]) -> None:
+    from tscl.cli.sweep import sweep
+
+    sweep(args)
+
+
 def _export(args: list[str]) -> None:
     from tscl.cli.export import export_run
 
@@ -75,6 +80,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (_fit, "train a model from a configuration file"),
     "evaluate": (_evaluate, "judge a run on patients, speech, or the part of a series, that it never saw"),
     "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
+    "sweep": (_sweep, "try settings out, and keep the best by the validation patients"),
     "export": (_export, "write a run's encoder as ONNX or a torch.export program, to run without tscl"),
     "report": (_report, "write everything of a run into one HTML file that opens offline"),
     "datasets": (_datasets, "list the data sets known by name, and which are found here"),
@@ -87,15 +93,6 @@ def _usage() -> str:
     lines += [f"  tscl {name:<9} {text}" for name, (_, text) in COMMANDS.items()]
     lines += ["", "tscl COMMAND --help shows a command's options; --debug shows the traceback of an error."]
     return "\n".join(lines)
-
-
-def _sentence(error: BaseException) -> str:
-    """Return what went wrong in one line: what tscl said, also where a library wrapped it into an error of its own."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, TsclError):
-        cause = cause.__cause__ or cause.__context__
-    said = str(cause) if cause is not None else f"{type(error).__name__}: {error} (--debug shows where.)"
-    return " ".join(said.split())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return 1
     return 0
 
