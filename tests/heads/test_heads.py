@@ -28,7 +28,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("head", "expected"), CASES, ids=lambda c: str(c)[:40])
+@pytest.mark.parametrize(("head", "expected"), CASES, ids=lambda case: type(case).__name__)
 def test_a_head_scores_its_level(head, expected):
     assert head(Z1, Z2, LEVELS) == expected()
 
