@@ -41,9 +41,9 @@ from tscl.data.preprocessing import (
 from tscl.encoders import DilatedConvEncoder
 from tscl.errors import LeakageError
 from tscl.evaluation import ClassicalBaseline, LinearProbe, Results, evaluate
-from tscl.plotting import embedding_map, results_bars, training_curves, view_gallery
+from tscl.plotting import embedding_map, results_bars, training_curves
 
-plt.rcParams["figure.dpi"] = 72
+plt.rcParams["figure.dpi"] = 60
 mne.set_log_level("ERROR")
 WORK = Path(tempfile.mkdtemp())  # the simulated files and the saved model
 
@@ -92,10 +92,16 @@ data.metadata[["patient", "recording", "trial", "condition", "onset"]].head(3)
 # patient:
 
 # %%
-first = data.select(data.metadata["patient"].to_numpy() == data.metadata["patient"].iloc[0])
-examples = {str(name): first.numpy()[first.y == code][0][-6:] for code, name in enumerate(data.classes)}
-axes = view_gallery(np.zeros_like(next(iter(examples.values()))), examples, sfreq=data.channels.sfreq, columns=2)
-axes[0].figure.suptitle(f"{', '.join(data.channels.names[-6:])}, 4 s", fontsize=10)
+shown = data.channels.names[-6:]  # P4 to Pz
+figure, axes = plt.subplots(1, len(data.classes), figsize=(10, 3.2), sharey=True, layout="constrained")
+for code, (condition, ax) in enumerate(zip(data.classes, axes, strict=True)):
+    own = (data.metadata["patient"] == data.metadata["patient"].iloc[0]).to_numpy() & (data.y == code)
+    window = 10 * data.select(own).numpy()[0, -6:]  # uV
+    times = np.arange(window.shape[1]) / data.channels.sfreq
+    ax.plot(times, (window - 60 * np.arange(6)[:, None]).T, "k", linewidth=0.7)
+    ax.set_yticks(-60 * np.arange(6), shown)
+    ax.set_title(f"{condition} (60 uV between lines)", fontsize=10)
+    ax.set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
@@ -128,7 +134,7 @@ heads = {"observation": 0.3, "sample": 0.3, "trial": 0.2, "recording": 0.2}  # n
 folds = []
 for seed, split in enumerate(kfold(data, n_splits=3, val=0.15, seed=0)):
     model = tscl.COMET(
-        heads=heads, dim=32, hidden=16, depth=4, max_epochs=6, batch_size=64, lr=1e-3, random_state=seed
+        heads=heads, dim=32, hidden=16, depth=4, max_epochs=5, batch_size=64, lr=1e-3, random_state=seed
     ).fit(split.train)
     protocol = {"methods": ["probe"], "label_fractions": [1.0], "seeds": [seed]}
     plain = evaluate(
