@@ -97,10 +97,10 @@ ax.axhline(0.5, color="grey", linestyle="--", linewidth=1)
 plt.show()
 
 # %% [markdown]
-# The number that matters is the first bar against the second: what did **training with your loss** add to your network?
-# Here nothing: the same network with random weights is ahead, as it may well be with an untuned loss and five epochs.
-# Without that bar the first would have looked like a success. The whiskers are 95 % intervals over the test patients, and
-# the data are simulated. Tune on `split.val`, not on these patients.
+# The number that matters is the first bar against the second: what did **training with your loss** add to your
+# network? Here nothing: the same network with random weights is ahead, as it may well be with an untuned loss and
+# five epochs. Without that bar the first would have looked like a success. The whiskers are 95 % intervals over the
+# test patients, and the data are simulated. Tune on `split.val`, not on these patients.
 #
 # ## Save and open
 #
