@@ -101,6 +101,7 @@ model.history_.filter(regex="epoch|train/(observation|sample|trial|patient)").ro
 # probe also with those of a quarter of them, drawn three times. A patient's beats vote.
 
 # %%
+shared = {"name": "COMET", "pooling": pooling}
 
 
 def random_weights(_: int) -> DilatedConvEncoder:
@@ -111,25 +112,23 @@ def random_weights(_: int) -> DilatedConvEncoder:
 probe = evaluate(
     model.encoder_,
     split,
-    name="COMET",
     methods=["probe"],
     label_fractions=[1.0, 0.25],
-    pooling=pooling,
     baselines={
         "random weights": random_weights,
         "beat amplitudes": lambda _: ClassicalBaseline("amplitudes", median_over="patient"),
     },
+    **shared,
 )
 finetune = evaluate(
     model.encoder_,
     split,
-    name="COMET",
     methods=["finetune"],
     label_fractions=[1.0],
     seeds=[0],
-    pooling=pooling,
     finetune={"max_epochs": 12, "lr": 1e-3, "patience": 4},
     baselines={"random weights": random_weights},
+    **shared,
 )
 results = Results.side_by_side([probe, finetune])
 summary = results.summary().query("unit == 'patient' and metric == 'auroc'")

@@ -60,6 +60,7 @@ WORK = Path(tempfile.mkdtemp())
 # column")`.
 
 # %%
+horizons, spans = [24, 168], [24, 168]
 
 
 def simulated_load(n_hours: int = 14000) -> pd.DataFrame:
@@ -73,7 +74,6 @@ def simulated_load(n_hours: int = 14000) -> pd.DataFrame:
     return pd.DataFrame({"load": load}, index=stamps)
 
 
-horizons, spans = [24, 168], [24, 168]
 if SERIES:
     task = load_task(SERIES, horizons=horizons, spans=spans)
 else:
