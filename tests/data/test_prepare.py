@@ -28,6 +28,7 @@ from tscl.data.preprocessing import (
 from tscl.data.readers import read_npz
 from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
+from tscl.data.store import StoreWriter
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 
 LEVELS = ("patient", "recording", "trial")
@@ -232,7 +233,7 @@ def test_damaged_cache_says_what_to_do(cohort, tmp_path):
     sources, _ = cohort
     quiet(sources, CUT, cache=tmp_path / "cache")
     (folder,) = (tmp_path / "cache").iterdir()
-    (folder / "skipped.json").write_text("{")
+    (folder / "index.0" / "000000" / "sources.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged.*delete it"):
         quiet(sources, CUT, cache=tmp_path / "cache")
 
@@ -275,50 +276,85 @@ def run_python(code, *arguments, **kwargs):
 SLOW = """
     import sys, time, json
     import numpy as np
-    import tscl.data.windows as w
     from tscl.data.preprocessing import Preprocessing, FixedTrials, SlidingWindows
     from tscl.data.prepare import prepare
     from tscl.data.sources import Source
+    from tscl.data.store import StoreWriter, writer
 
+    writer.COMMIT_SECONDS = 0.0
     sources = [Source(p, {"patient": str(i), "recording": str(i)}) for i, p in enumerate(json.loads(sys.argv[1]))]
-    save = np.save
-    def slow_save(*a, **k):
-        save(*a, **k)
-        print("saved", flush=True)
-        time.sleep(float(sys.argv[3]))
-    np.save = slow_save
+    commit = StoreWriter.commit
+    def slow_commit(self):
+        commit(self)
+        if len(self.sources) == 4:
+            print("committed", flush=True)
+            time.sleep(float(sys.argv[3]))
+    StoreWriter.commit = slow_commit
     data = prepare(sources, Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0, 0.5)),
                    levels=("patient", "recording", "trial"), cache=sys.argv[2], progress=False)
     print(len(data), float(np.nansum(data.numpy().astype(float))))
 """
 
 
-def test_killed_in_the_middle_of_writing_leaves_no_cache(cohort, tmp_path):
-    sources, _ = cohort
+def shown(folder):
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The paths of the sources that are read from now on."""
+    paths, load = [], Source.load
+    monkeypatch.setattr(Source, "load", lambda self: paths.append(self.path) or load(self))
+    return paths
+
+
+def test_killed_in_the_middle_of_writing_goes_on_there(cohort, tmp_path, loaded):
+    sources, arrays = cohort
     cache = tmp_path / "cache"
     process = run_python(SLOW, json.dumps([s.path for s in sources]), cache, 60)
-    assert process.stdout.readline() == "saved\n"
+    assert process.stdout.readline() == "committed\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.communicate()
-    assert [p for p in cache.iterdir() if not p.name.startswith(".")] == []
+    assert shown(cache) == []
     same = [Source(s.path, {"patient": str(i), "recording": str(i)}) for i, s in enumerate(sources)]
     data = quiet(same, CUT, cache=cache)
-    assert len(data) == 54
-    assert len([p for p in cache.iterdir() if not p.name.startswith(".")]) == 1
+    assert loaded == [source.path for source in same[4:]]
+    assert len(list(cache.iterdir())) == 1
+    at_once = quiet(same, CUT)
+    np.testing.assert_array_equal(data.numpy(), at_once.numpy())
+    assert data.metadata.equals(at_once.metadata)
 
 
-def test_interrupt_while_writing_cleans_up(cohort, tmp_path, monkeypatch):
-    save = np.save
+def test_interrupt_while_writing_shows_no_set_and_goes_on(cohort, tmp_path, monkeypatch, loaded):
+    sources, _ = cohort
+    append, cache = StoreWriter.append, tmp_path / "cache"
 
-    def interrupted(*arguments, **options):
-        save(*arguments, **options)
-        raise KeyboardInterrupt
+    def interrupted(self, *arguments, **options):
+        append(self, *arguments, **options)
+        if options["source"] == sources[2].path:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        quiet(cohort[0], CUT, cache=tmp_path / "cache")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StoreWriter, "append", interrupted)
+        quiet(sources, CUT, cache=cache)
+    assert shown(cache) == []
+    loaded.clear()
+    assert len(quiet(sources, CUT, cache=cache)) == 54
+    assert loaded == [source.path for source in sources[3:]]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_recording_that_cannot_be_used_leaves_nothing_in_the_cache(cohort, tmp_path):
+    path, _ = write(tmp_path, "odd", sfreq=40)
+    sources = [*cohort[0], Source(path, {"patient": "P9", "recording": "P9_1"})]
+    with pytest.raises(DataError, match="40 Hz"):
+        quiet(sources, CUT, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+    assert len(quiet(sources, CUT, cache=tmp_path / "cache", on_error="skip").skipped) == 1
+    with pytest.raises(DataError, match="odd.*40 Hz"):
+        quiet(sources, CUT, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_two_processes_prepare_the_same_set_at_once(cohort, tmp_path):
@@ -357,7 +393,9 @@ def test_full_disk(tmp_path):
     out, err = run_python(FULL, path, cache, 600).communicate(timeout=60)
     assert "could not be written" in out, err
     assert "free space" in out
-    assert list(cache.iterdir()) == []
+    assert shown(cache) == []
+    assert len(prepare([Source(path, {"patient": "p"})], Preprocessing(), levels=("patient", "trial"), cache=cache)) == 1
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_yaml_builds_the_chain():

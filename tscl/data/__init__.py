@@ -6,7 +6,7 @@ from tscl.data.prepare import prepare as prepare  # eager: the submodule of the 
 
 _attach, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "preprocessing", "readers", "series", "speech"],
+    submodules=["datasets", "preprocessing", "readers", "series", "speech", "store"],
     submod_attrs={
         "leakage": ["check_leakage", "check_seen", "check_stimuli"],
         "loading": ["WindowLoader", "eval_loader"],
@@ -30,6 +30,7 @@ _attach, __dir__, __all__ = _lazy.attach(
             "read_series",
         ],
         "sources": ["Source"],
+        "store": ["StoreWriter", "WindowStore"],
         "splits": ["Split", "holdout", "kfold", "label_fraction"],
         "windows": ["WindowDataset"],
     },
