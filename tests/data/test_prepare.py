@@ -394,7 +394,9 @@ def test_full_disk(tmp_path):
     assert "could not be written" in out, err
     assert "free space" in out
     assert shown(cache) == []
-    assert len(prepare([Source(path, {"patient": "p"})], Preprocessing(), levels=("patient", "trial"), cache=cache)) == 1
+    assert (
+        len(prepare([Source(path, {"patient": "p"})], Preprocessing(), levels=("patient", "trial"), cache=cache)) == 1
+    )
     assert len(list(cache.iterdir())) == 1
 
 

@@ -2,7 +2,9 @@
 
 import lazy_loader as _lazy
 
-from tscl.data.prepare import prepare as prepare  # eager: the submodule of the same name would shadow a lazy one
+# eager: the submodule of the same name would shadow a lazy one
+from tscl.data.prepare import prepare as prepare
+from tscl.data.prepare import prepare_store as prepare_store
 
 _attach, __dir__, __all__ = _lazy.attach(
     __name__,
@@ -36,4 +38,4 @@ _attach, __dir__, __all__ = _lazy.attach(
     },
 )
 __getattr__ = _attach
-__all__ += ["prepare"]
+__all__ += ["prepare", "prepare_store"]

@@ -259,9 +259,7 @@ class StoreWriter:
     def _append_bytes(self, signals: np.ndarray, channels: Channels) -> int:
         """Write windows to the end of the signals file, and return the CRC-32 of what was written."""
         if self.info is None:
-            self.info = StoreInfo(
-                channels, self.levels, signals.shape[2], self.target, self.classes, self.recipe
-            )
+            self.info = StoreInfo(channels, self.levels, signals.shape[2], self.target, self.classes, self.recipe)
             self._describe(self.info)
         if self.info.scaled:
             raise DataError(
