@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from tscl.data.cachekey import contents_of, set_key, source_keys
 from tscl.data.preprocessing.pipeline import Preprocessing, scale_within
 from tscl.data.recording import Channels
@@ -89,7 +91,7 @@ def prepare(
     _check_some(collector.channels is not None, collector.skipped, len(sources))
     dataset = memory.dataset(levels)
     if preprocessing.scale_by is not None:
-        scale_within(dataset.signals, dataset.codes(preprocessing.scale_by))
+        scale_within(np.asarray(dataset.signals), dataset.codes(preprocessing.scale_by))
         dataset.channels = Channels.from_dict({**dataset.channels.to_dict(), "unit": "a.u."})
     dataset = dataset.with_target(target)
     dataset.skipped = [(source, reason) for source, reason, _ in collector.skipped]

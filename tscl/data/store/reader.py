@@ -112,7 +112,7 @@ class WindowStore:
         for source, count, expected in self.sources[["source", "n_windows", "crc32"]].itertuples(index=False):
             found = 0
             for start in range(at, at + count, step):
-                found = zlib.crc32(self.signals[start : min(start + step, at + count)], found)
+                found = zlib.crc32(self.signals[start : min(start + step, at + count)].data, found)
             at += count
             if found != expected:
                 bad.append(source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import time
@@ -19,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tscl.data.recording import Channels
+from tscl.data.store.disk import lock, sync, synced_folder
 from tscl.data.store.layout import (
     INFO,
     SOURCE_SCHEMA,
@@ -32,12 +32,10 @@ from tscl.data.store.layout import (
     write_parquet,
 )
 from tscl.errors import DataError, TsclError
-from tscl.files import atomic_file, atomic_folder
+from tscl.files import atomic_file
 
 if TYPE_CHECKING:
     from typing import Self
-
-logger = logging.getLogger("tscl")
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 60.0
@@ -110,7 +108,7 @@ class StoreWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             with self._writing():
-                stack.enter_context(_lock(self.folder))
+                stack.enter_context(lock(self.folder))
                 if (self.folder / INFO).exists():
                     self._resume()
             self._open = stack.pop_all()
@@ -174,7 +172,7 @@ class StoreWriter:
         DataError
             When the channels are not those of the store, or the disk is full.
         """
-        row = {"key": key, "source": source, "n_windows": 0, "crc32": 0}
+        row: dict[str, Any] = {"key": key, "source": source, "n_windows": 0, "crc32": 0}
         row |= {"trials": json.dumps(trials or {}), "skipped": json.dumps([list(one) for one in skipped])}
         table = None
         if signals is not None and metadata is not None and channels is not None and len(signals):
@@ -197,7 +195,7 @@ class StoreWriter:
             rows = [row for row, _ in self._pending]
             tables = [table for _, table in self._pending if table is not None]
             number = max((int(part.name) for part in self._parts()), default=-1) + 1
-            with _synced_folder(self.folder / self.info.index / f"{number:06d}") as part:
+            with synced_folder(self.folder / self.info.index / f"{number:06d}") as part:
                 write_parquet(pa.Table.from_pylist(rows, SOURCE_SCHEMA), part / SOURCES)
                 if tables:
                     write_parquet(join(tables), part / WINDOWS)
@@ -276,9 +274,9 @@ class StoreWriter:
             self._file = path.open("r+b" if path.exists() else "w+b")
         self._file.seek(self._n * self.info.window_bytes)
         data = np.ascontiguousarray(_padded(signals, self.info.n_times), "<f4")
-        self._file.write(data)
+        self._file.write(data.data)
         self._uncommitted += data.nbytes
-        return zlib.crc32(data)
+        return zlib.crc32(data.data)
 
     def _resume(self) -> None:
         """Read what is there, cut off what was not committed, and take away what no longer belongs to the store."""
@@ -318,7 +316,7 @@ class StoreWriter:
         signals, step = self._map(old, "r"), max(1, CHUNK // new.window_bytes)
         with (self.folder / new.signals).open("wb") as file:
             for start in range(0, len(signals), step):
-                file.write(np.ascontiguousarray(_padded(signals[start : start + step], new.n_times), "<f4"))
+                file.write(np.ascontiguousarray(_padded(signals[start : start + step], new.n_times), "<f4").data)
             file.flush()
             os.fsync(file.fileno())
 
@@ -329,7 +327,7 @@ class StoreWriter:
         for row in self.sources:
             crc, stop = 0, at + row["n_windows"]
             for start in range(at, stop, step):
-                crc = zlib.crc32(np.ascontiguousarray(signals[start : min(start + step, stop)]), crc)
+                crc = zlib.crc32(signals[start : min(start + step, stop)].data, crc)
             rows.append({**row, "crc32": crc})
             at = stop
         return rows
@@ -340,7 +338,7 @@ class StoreWriter:
         with self._writing():
             windows = [part / WINDOWS for part in self._parts() if (part / WINDOWS).exists()]
             if sources:
-                with _synced_folder(self.folder / new.index / "000000") as part:
+                with synced_folder(self.folder / new.index / "000000") as part:
                     write_parquet(pa.Table.from_pylist(sources, SOURCE_SCHEMA), part / SOURCES)
                     if windows:
                         merge_parquet(windows, part / WINDOWS)
@@ -356,8 +354,8 @@ class StoreWriter:
     def _describe(self, info: StoreInfo) -> None:
         with atomic_file(self.folder / INFO) as temporary:
             temporary.write_text(info.to_json())
-            _sync(temporary)
-        _sync(self.folder)
+            sync(temporary)
+        sync(self.folder)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -378,43 +376,3 @@ def _padded(signals: np.ndarray, n_times: int) -> np.ndarray:
     if signals.shape[2] == n_times:
         return signals
     return np.pad(signals, ((0, 0), (0, 0), (0, n_times - signals.shape[2])), constant_values=np.nan)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _synced_folder(folder: Path) -> Iterator[Path]:
-    with atomic_folder(folder) as temporary:
-        yield temporary
-        for path in temporary.iterdir():
-            _sync(path)
-    _sync(folder.parent)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which is released by the system when the process ends; wait for another holder of it."""
-    import fcntl
-
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info("another process writes to %s: waiting for it.", folder)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                current = os.path.samestat(os.fstat(file.fileno()), (folder / ".lock").stat())
-            except FileNotFoundError:
-                current = False
-            if current:
-                yield
-                return
