@@ -76,6 +76,7 @@ def test_the_options_of_every_command_in_the_pages_exist():
     from tscl.cli.evaluate_series import evaluate_series
     from tscl.cli.evaluate_speech import evaluate_speech
     from tscl.cli.export import export_run
+    from tscl.cli.prepare import parser
 
     functions = {
         "evaluate": (evaluate_run, evaluate_series, evaluate_anomalies, evaluate_speech),
@@ -84,12 +85,14 @@ def test_the_options_of_every_command_in_the_pages_exist():
         "datasets": (list_datasets,),
         "demo": (demo,),
     }
-    assert {command for _, command, *_ in commands()} == {"fit", *functions} - {"datasets"}
+    assert {command for _, command, *_ in commands()} == {"fit", "prepare", *functions} - {"datasets"}
     for _, command, *args in commands():
         options = [arg[2:] for arg in args if arg.startswith("--")]
+        settings = {"data.root", "data.path", "data.label", "data.store", "trainer.default_root_dir"}
         if command == "fit":
-            settings = {"data.root", "data.path", "data.label", "trainer.default_root_dir"}
             assert set(options) <= {"config", "ckpt_path", *settings}
+        elif command == "prepare":
+            assert set(options) <= {*settings, *(action.dest for action in parser()._actions)}
         else:
             assert any(set(options) <= set(inspect.signature(one).parameters) for one in functions[command])
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tscl.data.cachekey import describe, files_of
-from tscl.data.prepare import prepare
+from tscl.data.prepare import prepare, prepare_store
 from tscl.data.preprocessing import (
     BandPass,
     FixedTrials,
@@ -28,7 +29,7 @@ from tscl.data.preprocessing import (
 from tscl.data.readers import read_npz
 from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
-from tscl.data.store import StoreWriter
+from tscl.data.store import StoreWriter, WindowStore, writer
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 
 LEVELS = ("patient", "recording", "trial")
@@ -236,6 +237,59 @@ def test_damaged_cache_says_what_to_do(cohort, tmp_path):
     (folder / "index.0" / "000000" / "sources.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged.*delete it"):
         quiet(sources, CUT, cache=tmp_path / "cache")
+
+
+def test_on_disk_it_is_as_in_memory(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
+    sources, _ = cohort
+    path, _ = write(tmp_path, "long", seconds=9)
+    sources = [*sources[:3], Source(path, {"patient": "P2", "recording": "long"}, {"age": 7}), *sources[3:]]
+    for chain in (
+        Preprocessing(),
+        Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0), scale_by="patient"),
+        Preprocessing(scale_by="patient"),
+    ):
+        at_once = quiet(sources, chain, target="sick")
+        on_disk = quiet(sources, chain, target="sick", cache=tmp_path / "cache")
+        np.testing.assert_array_equal(on_disk.numpy(), at_once.numpy())
+        assert on_disk.metadata.equals(at_once.metadata)
+        assert on_disk.channels == at_once.channels
+        np.testing.assert_array_equal(on_disk.y, at_once.y)
+        WindowStore(Path(on_disk.signals.filename).parent).verify()
+
+
+def test_a_store_gets_what_it_does_not_hold_unless_it_is_scaled(cohort, tmp_path, loaded):
+    sources, arrays = cohort
+    raw = functools.partial(prepare_store, preprocessing=CUT, levels=LEVELS, progress=False)
+    raw(tmp_path / "raw", sources[:4])
+    loaded.clear()
+    data = raw(tmp_path / "raw", sources, target="sick")
+    assert loaded == [source.path for source in sources[4:]]
+    assert len(data) == 54
+    chain = Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(2.0), scale_by="patient")
+    scaled = functools.partial(prepare_store, preprocessing=chain, levels=LEVELS, progress=False)
+    first = scaled(tmp_path / "scaled", sources[:4])
+    loaded.clear()
+    again = scaled(tmp_path / "scaled", sources[:4])
+    assert loaded == []
+    np.testing.assert_array_equal(again.numpy(), first.numpy())
+    with pytest.raises(DataError, match="scaled by patient when it was finished, and 2 recordings are new"):
+        scaled(tmp_path / "scaled", sources)
+
+
+def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path):
+    peaks = []
+    for count in (4, 40):
+        sources = []
+        for number in range(count):
+            path, data = write(tmp_path, f"{count}_{number}", sfreq=1000, seconds=100)
+            sources.append(Source(path, {"patient": str(number), "recording": path.stem}))
+        tracemalloc.start()
+        on_disk = quiet(sources, Preprocessing(windows=SlidingWindows(1.0)), cache=tmp_path / "cache")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert on_disk.signals.nbytes == 40 * data.nbytes
+    assert peaks[1] < peaks[0] + 4 * data.nbytes
 
 
 def test_descriptions_of_parameters():

@@ -239,6 +239,9 @@ def test_a_truncated_file_and_a_damaged_index_are_told(tmp_path):
     index.unlink()
     with pytest.raises(DataError, match="is damaged"):
         WindowStore(tmp_path / "store")
+    (index.parent / "sources.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="is damaged"):
+        StoreWriter(tmp_path / "store", LEVELS).__enter__()
 
 
 def test_a_flipped_bit_is_found_and_the_recording_named(tmp_path):

@@ -111,6 +111,8 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+AT_ONCE = 256
+"""Sources that are handed to the threads at a time."""
 Contents = list[tuple[str, str]]
 """Name and SHA-256 of every file of a source."""
 
@@ -139,9 +141,14 @@ def contents_of(sources: Sequence[Source], progress: bool = False) -> list[Conte
     def one(source: Source) -> Contents:
         return [(path.name, file_hash(path)) for path in files_of(source.path)]
 
-    with ThreadPoolExecutor() as pool:
-        hashed = pool.map(one, sources)
-        return list(tqdm(hashed, total=len(sources), desc="checksums", unit="file", disable=not progress))
+    contents: list[Contents] = []
+    bar = tqdm(total=len(sources), desc="checksums", unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(sources), AT_ONCE):
+            for found in pool.map(one, sources[start : start + AT_ONCE]):
+                contents.append(found)
+                bar.update()
+    return contents
 
 
 def source_keys(sources: Sequence[Source], contents: Sequence[Contents]) -> list[str]:

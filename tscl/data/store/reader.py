@@ -140,7 +140,10 @@ class WindowStore:
         if not windows:
             raise DataError(f"{self.folder} holds no window yet: wait for its writer, or prepare it again.")
         self.sources = pa.concat_tables([sources for sources, _ in tables]).to_pandas()
-        self.metadata = join(windows).to_pandas()
+        tables.clear()
+        self.metadata = join(windows).to_pandas(split_blocks=True)
+        windows.clear()
+        pa.default_memory_pool().release_unused()
         if len(self.metadata) != n:
             raise DataError(f"{self.folder} is damaged ({n} windows but {len(self.metadata)} rows): prepare it again.")
 

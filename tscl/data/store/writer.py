@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 60.0
-"""A commit comes behind so many bytes, or so much time: more is not lost when the writer is killed."""
+COMMIT_SOURCES = 256
+"""A commit comes behind so many bytes, so much time, or so many sources: more is not lost when the writer is killed."""
 MERGED = 16
 """Parts that the index may have when it is finished; more are merged into one."""
 CHUNK = 64 * 2**20
@@ -69,8 +70,6 @@ class StoreWriter:
     ----------
     info : StoreInfo or None
         None as long as nothing was appended.
-    sources : list of dict
-        The committed rows of ``sources.parquet``; ``skipped`` and ``trials`` are JSON.
     broken : bool
         Whether writing failed, for want of space for example.
 
@@ -97,7 +96,6 @@ class StoreWriter:
         self.folder = Path(folder)
         self.levels, self.recipe, self.target, self.classes = tuple(levels), recipe, target, tuple(classes)
         self.info: StoreInfo | None = None
-        self.sources: list[dict[str, Any]] = []
         self.broken = False
         self._pending: list[tuple[dict[str, Any], pa.Table | None]] = []
         self._n = 0
@@ -129,6 +127,11 @@ class StoreWriter:
     def n_windows(self) -> int:
         """Number of windows, those included that are not committed yet."""
         return self._n
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """The committed rows of the sources, read from the disk; ``skipped`` and ``trials`` are JSON."""
+        return [row for part in self._parts() for row in read_parquet(part / SOURCES).to_pylist()]
 
     def keys(self, failed: bool = False) -> set[str]:
         """Return the keys of the sources that are there, or that the recipe leaves out; with ``failed`` of all."""
@@ -181,7 +184,8 @@ class StoreWriter:
                 row["crc32"] = self._append_bytes(signals, channels)
         self._pending.append((row, table))
         self._n += row["n_windows"]
-        if self._uncommitted >= COMMIT_BYTES or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+        enough = self._uncommitted >= COMMIT_BYTES or len(self._pending) >= COMMIT_SOURCES
+        if enough or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
@@ -199,7 +203,6 @@ class StoreWriter:
                 write_parquet(pa.Table.from_pylist(rows, SOURCE_SCHEMA), part / SOURCES)
                 if tables:
                     write_parquet(join(tables), part / WINDOWS)
-        self.sources += rows
         self._pending = []
         self._uncommitted, self._committed_at = 0, time.monotonic()
 
@@ -290,9 +293,10 @@ class StoreWriter:
         for path in self.folder.iterdir():
             if path.name.startswith(("signals.", "index.")) and path.name not in (info.signals, info.index):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for part in self._parts():
-            self.sources += read_parquet(part / SOURCES).to_pylist()
-        self._n = sum(row["n_windows"] for row in self.sources)
+        try:
+            self._n = sum(row["n_windows"] for row in self.sources)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.folder} is damaged ({error}): delete it and prepare it again.") from None
         expected, signals = self._n * info.window_bytes, self.folder / info.signals
         there = signals.stat().st_size if signals.exists() else 0
         if there < expected:
@@ -343,7 +347,7 @@ class StoreWriter:
                     if windows:
                         merge_parquet(windows, part / WINDOWS)
             self._describe(new)
-            self.info, self.sources = new, sources
+            self.info = new
             if self._file is not None:
                 self._file.close()
                 self._file = None
