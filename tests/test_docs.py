@@ -135,6 +135,7 @@ def test_the_options_of_every_command_in_the_pages_exist():
     from tscl.cli.evaluate_series import evaluate_series
     from tscl.cli.evaluate_speech import evaluate_speech
     from tscl.cli.export import export_run
+    from tscl.cli.prepare import parser
     from tscl.cli.report import report_run
 
     functions = {
@@ -145,14 +146,16 @@ def test_the_options_of_every_command_in_the_pages_exist():
         "datasets": (list_datasets,),
         "demo": (demo,),
     }
-    assert {command for _, command, *_ in commands()} == {"fit", "sweep", *functions} - {"datasets"}
+    assert {command for _, command, *_ in commands()} == {"fit", "prepare", "sweep", *functions} - {"datasets"}
     for _, command, *args in commands():
         options = [arg[2:] for arg in args if arg.startswith("--")]
-        settings = {"config", "data.root", "data.path", "data.label", "trainer.default_root_dir"}
+        settings = {"config", "data.root", "data.path", "data.label", "data.store", "trainer.default_root_dir"}
         if command == "fit":
             assert set(options) <= {"ckpt_path", *settings}
         elif command == "sweep":
             assert set(options) <= {"n_trials", *settings}
+        elif command == "prepare":
+            assert set(options) <= {*settings, *(action.dest for action in parser()._actions)}
         else:
             assert any(set(options) <= set(inspect.signature(one).parameters) for one in functions[command])
 

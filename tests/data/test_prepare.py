@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tscl.data.cachekey import describe, files_of
-from tscl.data.prepare import prepare
+from tscl.data.prepare import prepare, prepare_store
 from tscl.data.preprocessing import (
     BandPass,
     FixedTrials,
@@ -28,6 +29,7 @@ from tscl.data.preprocessing import (
 from tscl.data.readers import read_npz
 from tscl.data.recording import Channels, Recording
 from tscl.data.sources import Source
+from tscl.data.store import StoreWriter, WindowStore, writer
 from tscl.errors import ConfigError, DataError, DataNotFoundError
 
 LEVELS = ("patient", "recording", "trial")
@@ -232,9 +234,62 @@ def test_damaged_cache_says_what_to_do(cohort, tmp_path):
     sources, _ = cohort
     quiet(sources, CUT, cache=tmp_path / "cache")
     (folder,) = (tmp_path / "cache").iterdir()
-    (folder / "skipped.json").write_text("{")
+    (folder / "index.0" / "000000" / "sources.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="damaged.*delete it"):
         quiet(sources, CUT, cache=tmp_path / "cache")
+
+
+def test_on_disk_it_is_as_in_memory(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
+    sources, _ = cohort
+    path, _ = write(tmp_path, "long", seconds=9)
+    sources = [*sources[:3], Source(path, {"patient": "P2", "recording": "long"}, {"age": 7}), *sources[3:]]
+    for chain in (
+        Preprocessing(),
+        Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0), scale_by="patient"),
+        Preprocessing(scale_by="patient"),
+    ):
+        at_once = quiet(sources, chain, target="sick")
+        on_disk = quiet(sources, chain, target="sick", cache=tmp_path / "cache")
+        np.testing.assert_array_equal(on_disk.numpy(), at_once.numpy())
+        assert on_disk.metadata.equals(at_once.metadata)
+        assert on_disk.channels == at_once.channels
+        np.testing.assert_array_equal(on_disk.y, at_once.y)
+        WindowStore(Path(on_disk.signals.filename).parent).verify()
+
+
+def test_a_store_gets_what_it_does_not_hold_unless_it_is_scaled(cohort, tmp_path, loaded):
+    sources, arrays = cohort
+    raw = functools.partial(prepare_store, preprocessing=CUT, levels=LEVELS, progress=False)
+    raw(tmp_path / "raw", sources[:4])
+    loaded.clear()
+    data = raw(tmp_path / "raw", sources, target="sick")
+    assert loaded == [source.path for source in sources[4:]]
+    assert len(data) == 54
+    chain = Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(2.0), scale_by="patient")
+    scaled = functools.partial(prepare_store, preprocessing=chain, levels=LEVELS, progress=False)
+    first = scaled(tmp_path / "scaled", sources[:4])
+    loaded.clear()
+    again = scaled(tmp_path / "scaled", sources[:4])
+    assert loaded == []
+    np.testing.assert_array_equal(again.numpy(), first.numpy())
+    with pytest.raises(DataError, match="scaled by patient when it was finished, and 2 recordings are new"):
+        scaled(tmp_path / "scaled", sources)
+
+
+def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path):
+    peaks = []
+    for count in (4, 40):
+        sources = []
+        for number in range(count):
+            path, data = write(tmp_path, f"{count}_{number}", sfreq=1000, seconds=100)
+            sources.append(Source(path, {"patient": str(number), "recording": path.stem}))
+        tracemalloc.start()
+        on_disk = quiet(sources, Preprocessing(windows=SlidingWindows(1.0)), cache=tmp_path / "cache")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert on_disk.signals.nbytes == 40 * data.nbytes
+    assert peaks[1] < peaks[0] + 4 * data.nbytes
 
 
 def test_descriptions_of_parameters():
@@ -275,50 +330,86 @@ def run_python(code, *arguments, **kwargs):
 SLOW = """
     import sys, time, json
     import numpy as np
-    import tscl.data.windows as w
     from tscl.data.preprocessing import Preprocessing, FixedTrials, SlidingWindows
     from tscl.data.prepare import prepare
     from tscl.data.sources import Source
+    from tscl.data.store import StoreWriter, writer
 
+    writer.COMMIT_SECONDS = 0.0
     sources = [Source(p, {"patient": str(i), "recording": str(i)}) for i, p in enumerate(json.loads(sys.argv[1]))]
-    save = np.save
-    def slow_save(*a, **k):
-        save(*a, **k)
-        print("saved", flush=True)
-        time.sleep(float(sys.argv[3]))
-    np.save = slow_save
+    commit = StoreWriter.commit
+    def slow_commit(self):
+        commit(self)
+        if len(self.sources) == 4:
+            print("committed", flush=True)
+            time.sleep(float(sys.argv[3]))
+    StoreWriter.commit = slow_commit
     data = prepare(sources, Preprocessing(trials=FixedTrials(2.0), windows=SlidingWindows(1.0, 0.5)),
                    levels=("patient", "recording", "trial"), cache=sys.argv[2], progress=False)
     print(len(data), float(np.nansum(data.numpy().astype(float))))
 """
 
 
-def test_killed_in_the_middle_of_writing_leaves_no_cache(cohort, tmp_path):
-    sources, _ = cohort
+def shown(folder):
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The paths of the sources that are read from now on."""
+    paths, load = [], Source.load
+    monkeypatch.setattr(Source, "load", lambda self: paths.append(self.path) or load(self))
+    return paths
+
+
+def test_killed_in_the_middle_of_writing_goes_on_there(cohort, tmp_path, loaded):
+    sources, arrays = cohort
     cache = tmp_path / "cache"
     process = run_python(SLOW, json.dumps([s.path for s in sources]), cache, 60)
-    assert process.stdout.readline() == "saved\n"
+    assert process.stdout.readline() == "committed\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.communicate()
-    assert [p for p in cache.iterdir() if not p.name.startswith(".")] == []
+    assert shown(cache) == []
     same = [Source(s.path, {"patient": str(i), "recording": str(i)}) for i, s in enumerate(sources)]
     data = quiet(same, CUT, cache=cache)
-    assert len(data) == 54
-    assert len([p for p in cache.iterdir() if not p.name.startswith(".")]) == 1
+    assert loaded == [source.path for source in same[4:]]
+    assert len(list(cache.iterdir())) == 1
+    at_once = quiet(same, CUT)
+    np.testing.assert_array_equal(data.numpy(), at_once.numpy())
+    assert data.metadata.equals(at_once.metadata)
 
 
-def test_interrupt_while_writing_cleans_up(cohort, tmp_path, monkeypatch):
-    save = np.save
+def test_interrupt_while_writing_shows_no_set_and_goes_on(cohort, tmp_path, monkeypatch, loaded):
+    sources, _ = cohort
+    append, cache = StoreWriter.append, tmp_path / "cache"
 
-    def interrupted(*arguments, **options):
-        save(*arguments, **options)
-        raise KeyboardInterrupt
+    def interrupted(self, *arguments, **options):
+        append(self, *arguments, **options)
+        if options["source"] == sources[2].path:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        quiet(cohort[0], CUT, cache=tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            quiet(sources, CUT, cache=cache)
+    assert shown(cache) == []
+    loaded.clear()
+    assert len(quiet(sources, CUT, cache=cache)) == 54
+    assert loaded == [source.path for source in sources[3:]]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_recording_that_cannot_be_used_leaves_nothing_in_the_cache(cohort, tmp_path):
+    path, _ = write(tmp_path, "odd", sfreq=40)
+    sources = [*cohort[0], Source(path, {"patient": "P9", "recording": "P9_1"})]
+    with pytest.raises(DataError, match="40 Hz"):
+        quiet(sources, CUT, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+    assert len(quiet(sources, CUT, cache=tmp_path / "cache", on_error="skip").skipped) == 1
+    with pytest.raises(DataError, match="odd.*40 Hz"):
+        quiet(sources, CUT, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_two_processes_prepare_the_same_set_at_once(cohort, tmp_path):
@@ -357,7 +448,11 @@ def test_full_disk(tmp_path):
     out, err = run_python(FULL, path, cache, 600).communicate(timeout=60)
     assert "could not be written" in out, err
     assert "free space" in out
-    assert list(cache.iterdir()) == []
+    assert shown(cache) == []
+    assert (
+        len(prepare([Source(path, {"patient": "p"})], Preprocessing(), levels=("patient", "trial"), cache=cache)) == 1
+    )
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_yaml_builds_the_chain():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -163,24 +164,41 @@ def test_saving_keeps_the_classes(tmp_path):
 
 
 def test_what_cannot_be_opened(tmp_path):
-    with pytest.raises(DataNotFoundError, match="dataset.json is missing"):
+    with pytest.raises(DataNotFoundError, match="store.json is missing"):
         WindowDataset.open(tmp_path)
+    with pytest.raises(DataNotFoundError, match="store.json is missing"):
+        WindowDataset.open(tmp_path / "nowhere")
     folder = make().save(tmp_path / "set")
-    info = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**info, "format_version": 99}))
+    text = (folder / "store.json").read_text()
+    (folder / "store.json").write_text(json.dumps({**json.loads(text), "format_version": 99}))
     with pytest.raises(DataError, match="has format 99"):
         WindowDataset.open(folder)
-    (folder / "dataset.json").write_text(json.dumps(info))
-    (folder / "signals.npy").write_bytes((folder / "signals.npy").read_bytes()[:150])
+    (folder / "store.json").write_text(text)
+    signals = folder / "signals.0.bin"
+    signals.write_bytes(signals.read_bytes()[:150])
+    with pytest.raises(DataError, match="is damaged: signals.0.bin has 150 bytes, its 6 windows need 384"):
+        WindowDataset.open(folder)
+    (folder / "store.json").write_text("{")
     with pytest.raises(DataError, match="is damaged"):
         WindowDataset.open(folder)
-    (folder / "dataset.json").write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
-        WindowDataset.open(folder)
+    with pytest.raises(DataError, match="no windows to save"):
+        make().select([]).save(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
-def test_a_pickle_is_never_loaded(tmp_path):
-    folder = make().save(tmp_path / "set")
-    np.save(folder / "signals.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="is damaged"):
-        WindowDataset.open(folder)
+def test_a_folder_of_the_first_format_is_to_be_prepared_again(tmp_path):
+    (tmp_path / "dataset.json").write_text('{"format_version": 1}')
+    with pytest.raises(DataError, match="has format 1, this version reads 2: prepare it again"):
+        WindowDataset.open(tmp_path)
+
+
+def test_a_memory_map_goes_to_another_process_by_its_name(tmp_path):
+    data = WindowDataset.open(make(600).save(tmp_path / "set")).select(np.arange(590))
+    sent = pickle.dumps(data)
+    assert b"signals.0.bin" in sent
+    assert len(sent) < data.signals.nbytes
+    received = pickle.loads(sent)
+    assert isinstance(received.signals, np.memmap)
+    assert np.array_equal(received.numpy(), data.numpy())
+    in_memory = pickle.loads(pickle.dumps(make()))
+    assert np.array_equal(in_memory.numpy(), make().numpy())

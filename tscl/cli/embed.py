@@ -35,7 +35,7 @@ def embed_run(
         accelerator: auto, cpu or gpu.
     """
     check_table(out)
-    opened = open_run(run, root_options(root))
+    opened = open_run(run, root_options(root, run))
     embeddings = embed(
         opened.encoder,
         opened.data,

@@ -53,7 +53,7 @@ def evaluate_run(
         accelerator: auto, cpu or gpu.
         allow_seen: Test also on patients that pretraining saw. The numbers are then not those of unseen patients.
     """
-    opened = open_run(run, root_options(root))
+    opened = open_run(run, root_options(root, run))
     if target is not None:
         opened.data = opened.data.with_target(target)
     if opened.data.target is None:

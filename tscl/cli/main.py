@@ -16,6 +16,12 @@ def _fit(args: list[str]) -> None:
     fit(args)
 
 
+def _prepare(args: list[str]) -> None:
+    from tscl.cli.prepare import prepare
+
+    prepare(args)
+
+
 def _evaluate(args: list[str]) -> None:
     from tscl.cli.run import kind_of
 
@@ -78,6 +84,7 @@ def _demo(args: list[str]) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (_fit, "train a model from a configuration file"),
+    "prepare": (_prepare, "read, cut and keep a configuration's recordings, on all cores or a cluster"),
     "evaluate": (_evaluate, "judge a run on patients, speech, or the part of a series, that it never saw"),
     "embed": (_embed, "write the embeddings of a run's recordings or series to a table"),
     "sweep": (_sweep, "try settings out, and keep the best by the validation patients"),

@@ -150,6 +150,11 @@ def kind_of(args: Sequence[str]) -> Literal["windows", "series", "anomalies", "s
     return "windows" if not series else "anomalies" if label else "series"
 
 
-def root_options(root: str | Path | None) -> list[str]:
-    """Return the settings that move a run to another folder of recordings."""
-    return [] if root is None else ["--data.init_args.root", str(root)]
+def root_options(root: str | Path | None, run: str | Path) -> list[str]:
+    """Return the settings that move a run to another folder of recordings, away from its store where it has one."""
+    if root is None:
+        return []
+    config = Path(run) / CONFIG
+    data = (yaml.safe_load(config.read_text()) if config.is_file() else {}).get("data", {})
+    store = ["--data.init_args.store", "null"] if data.get("init_args", {}).get("store") else []
+    return ["--data.init_args.root", str(root), *store]

@@ -2,11 +2,13 @@
 
 import lazy_loader as _lazy
 
-from tscl.data.prepare import prepare as prepare  # eager: the submodule of the same name would shadow a lazy one
+# eager: the submodule of the same name would shadow a lazy one
+from tscl.data.prepare import prepare as prepare
+from tscl.data.prepare import prepare_store as prepare_store
 
 _attach, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=["datasets", "preprocessing", "readers", "series", "speech"],
+    submodules=["datasets", "preprocessing", "readers", "series", "speech", "store"],
     submod_attrs={
         "leakage": ["check_leakage", "check_seen", "check_stimuli"],
         "loading": ["WindowLoader", "eval_loader"],
@@ -30,9 +32,10 @@ _attach, __dir__, __all__ = _lazy.attach(
             "read_series",
         ],
         "sources": ["Source"],
+        "store": ["StoreWriter", "WindowStore"],
         "splits": ["Split", "holdout", "kfold", "label_fraction"],
         "windows": ["WindowDataset"],
     },
 )
 __getattr__ = _attach
-__all__ += ["prepare"]
+__all__ += ["prepare", "prepare_store"]

@@ -6,7 +6,9 @@ import functools
 import glob
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -109,12 +111,74 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def cache_key(sources: Iterable[Source], *parameters: Any) -> str:
+AT_ONCE = 256
+"""Sources that are handed to the threads at a time."""
+Contents = list[tuple[str, str]]
+"""Name and SHA-256 of every file of a source."""
+
+
+def contents_of(sources: Sequence[Source], progress: bool = False) -> list[Contents]:
+    """Hash the files of all sources, several at the same time.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of list of (str, str)
+        For every source the names of its files and their SHA-256; nothing for a source without files.
+
+    Raises
+    ------
+    DataNotFoundError
+        When a file vanishes meanwhile.
+    """
+    from tqdm.auto import tqdm
+
+    def one(source: Source) -> Contents:
+        return [(path.name, file_hash(path)) for path in files_of(source.path)]
+
+    contents: list[Contents] = []
+    bar = tqdm(total=len(sources), desc="checksums", unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(sources), AT_ONCE):
+            for found in pool.map(one, sources[start : start + AT_ONCE]):
+                contents.append(found)
+                bar.update()
+    return contents
+
+
+def source_keys(sources: Sequence[Source], contents: Sequence[Contents]) -> list[str]:
+    """Return what every source is recognised by: the SHA-256 of its files' content, ids, labels and reader.
+
+    The folder that the files lie in is not part of it, so a tree can be moved. Of equal sources the second, third, ...
+    are numbered.
+    """
+    seen: Counter[str] = Counter()
+    keys = []
+    for source, files in zip(sources, contents, strict=True):
+        content: Any = files or source.path
+        said = describe([content, source.ids, source.labels, source.reader])
+        key = hashlib.sha256(said.encode()).hexdigest()[:32]
+        keys.append(f"{key}-{seen[key]}" if seen[key] else key)
+        seen[key] += 1
+    return keys
+
+
+def set_key(sources: Sequence[Source], contents: Sequence[Contents], *parameters: Any) -> str:
     """Return the SHA-256 of the contents of all files, the description of the sources and the parameters."""
     digest = hashlib.sha256()
-    for source in sources:
+    for source, files in zip(sources, contents, strict=True):
         digest.update(describe(source).encode())
-        for path in files_of(source.path):
-            digest.update(f"\n{path.name} ".encode() + bytes.fromhex(file_hash(path)))
+        for name, sha in files:
+            digest.update(f"\n{name} ".encode() + bytes.fromhex(sha))
     digest.update(describe(parameters).encode())
     return digest.hexdigest()
+
+
+def cache_key(sources: Sequence[Source], *parameters: Any) -> str:
+    """Hash the files of all sources and return their :func:`set_key`."""
+    return set_key(sources, contents_of(sources), *parameters)

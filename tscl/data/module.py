@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader
 
 from tscl.data.datasets.base import Study
 from tscl.data.loading import WindowLoader, eval_loader
+from tscl.data.prepare import recipe_key
 from tscl.data.preprocessing import Preprocessing
 from tscl.data.sampling import HierarchicalBatchSampler
 from tscl.data.splits import Split, holdout, kfold
+from tscl.data.store import WindowStore
 from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError
 from tscl.types import Batch
@@ -183,6 +185,8 @@ class CohortDataModule(WindowDataModule):
         Another way from recordings to windows than the study's.
     cache : str, optional
         Folder in which prepared windows are kept. Without it every process prepares them in its own memory.
+    store : str, optional
+        A store that ``tscl prepare`` made of the study, or an fsspec URL of one, instead of ``root`` and ``cache``.
     n_jobs : int
         Recordings that are read at the same time.
     num_workers : int
@@ -221,6 +225,7 @@ class CohortDataModule(WindowDataModule):
         split: SplitConfig | None = None,
         preprocessing: Preprocessing | None = None,
         cache: str | None = None,
+        store: str | None = None,
         n_jobs: int = 1,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
@@ -234,6 +239,7 @@ class CohortDataModule(WindowDataModule):
         self.split_config = SplitConfig() if split is None else split
         self.preprocessing = preprocessing
         self.cache = cache
+        self.store = store
         self.n_jobs = n_jobs
         self.on_error = on_error
         self.download = download
@@ -242,13 +248,13 @@ class CohortDataModule(WindowDataModule):
         """Fetch missing files where that is asked for, and fill the cache; run on one process a machine."""
         if hasattr(self, "split"):
             return
-        if self.download and self.study.patterns:
+        if self.download and self.study.patterns and self.store is None:
             self.root = str(self.study.download(self.root))
-        if self.cache is not None:
+        if self.cache is not None and self.store is None:
             self.data = self.load(progress=True)
 
     def load(self, progress: bool = False) -> WindowDataset:
-        """Return all windows of the study, from the cache where they are there.
+        """Return all windows of the study, from the store, or from the cache where they are there.
 
         Raises
         ------
@@ -256,7 +262,11 @@ class CohortDataModule(WindowDataModule):
             When the files are not found.
         DataError
             When a file cannot be used.
+        ConfigError
+            When the store was not made by the preprocessing and levels of this module, or a root is given as well.
         """
+        if self.store is not None:
+            return self._from_store(self.store)
         return self.study.load(
             self.root,
             preprocessing=self.preprocessing,
@@ -265,6 +275,20 @@ class CohortDataModule(WindowDataModule):
             on_error=self.on_error,
             progress=progress,
         )
+
+    def _from_store(self, folder: str) -> WindowDataset:
+        if self.root is not None:
+            raise ConfigError(f"there is a root, {self.root}, and a store, {folder}: give one of the two.")
+        store = WindowStore(folder)
+        recipe = recipe_key(self.preprocessing or self.study.preprocessing(), self.study.levels)
+        if store.info.recipe not in ("", recipe) or store.info.levels != self.study.levels:
+            raise ConfigError(
+                f"{folder} was prepared in another way (its levels are {list(store.info.levels)}, the study's "
+                f"{list(self.study.levels)}; or the preprocessing differs): use the configuration that made it."
+            )
+        data = WindowDataset.from_store(store).with_target(self.study.target)
+        data.skipped = store.left_out()
+        return data
 
     def setup(self, stage: str | None = None) -> None:
         """Load the windows, split them, and refuse a split that leaks.

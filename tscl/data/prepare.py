@@ -1,165 +1,30 @@
-"""From sources to a window data set: parallel over recordings, cached, and all or nothing."""
+"""From sources to a window data set: parallel over recordings, streamed to disk, resumed where it was stopped."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
-from tscl.data.cachekey import cache_key
-from tscl.data.preprocessing.pipeline import Preprocessing, Windows, scale_within
-from tscl.data.preprocessing.trials import RecordingSkipped
+from tscl.data.cachekey import contents_of, set_key, source_keys
+from tscl.data.preprocessing.pipeline import Preprocessing, scale_within
 from tscl.data.recording import Channels
 from tscl.data.sources import Source
-from tscl.data.windows import FORMAT_VERSION, WindowDataset
+from tscl.data.store import StoreWriter, WindowStore
+from tscl.data.store.layout import FORMAT_VERSION
+from tscl.data.streaming import Collector, InMemory, stream
+from tscl.data.windows import WindowDataset
 from tscl.errors import ConfigError, DataError, TsclError
-from tscl.files import atomic_folder
 
 logger = logging.getLogger("tscl")
 
-CACHE_VERSION = 1
-
-Skipped = list[tuple[str, str]]
-
-
-def _work(source: Source, function: Callable[[Any], Any], on_error: str) -> tuple[list[Any], Skipped]:
-    """What the function makes of the recordings of one source, and what was left out of it."""
-    done: list[Any] = []
-    skipped: Skipped = []
-    try:
-        recordings = source.load()
-    except TsclError as error:
-        if on_error == "raise":
-            raise
-        return [], [(source.path, str(error))]
-    for recording in recordings:
-        try:
-            done.append(function(recording))
-        except RecordingSkipped as error:
-            skipped.append((recording.source, str(error)))
-        except DataError as error:
-            if on_error == "raise":
-                raise
-            skipped.append((recording.source, str(error)))
-    return done, skipped
-
-
-def _agree(results: list[Windows], on_error: str) -> tuple[list[Windows], Skipped]:
-    """Keep the recordings whose channels equal the first one's."""
-    first = results[0]
-    kept: list[Windows] = []
-    skipped: Skipped = []
-    for windows in results:
-        said = first.channels.differences(windows.channels)
-        if not said:
-            kept.append(windows)
-            continue
-        message = (
-            f"{windows.source} does not fit {first.source}: {said}. Bring all files to one set of channels, rate and "
-            "unit (PickChannels, Resample, Rescale)."
-        )
-        if on_error == "raise":
-            raise DataError(message)
-        skipped.append((windows.source, message))
-    return kept, skipped
-
-
-def _stack(results: list[Windows]) -> np.ndarray:
-    """Join all windows; shorter ones are padded with NaN. Empties ``results`` on the way to save memory."""
-    arrays = [array for windows in results for array in windows.signals]
-    for windows in results:
-        windows.signals = []
-    n_times = max(array.shape[2] for array in arrays)
-    ragged = any(array.shape[2] != n_times for array in arrays)
-    shape = (sum(len(array) for array in arrays), arrays[0].shape[1], n_times)
-    signals = np.full(shape, np.nan, dtype=np.float32) if ragged else np.empty(shape, dtype=np.float32)
-    at = len(signals)
-    while arrays:
-        array = arrays.pop()
-        signals[at - len(array) : at, :, : array.shape[2]] = array
-        at -= len(array)
-    return signals
-
-
-def _table(results: list[Windows], levels: tuple[str, ...]) -> pd.DataFrame:
-    """One row a window: ids, labels, onset and source."""
-    rows: list[dict[str, Any]] = []
-    used: Counter[str] = Counter()
-    for windows in results:
-        missing = [level for level in levels if level not in windows.ids and level != "trial"]
-        if missing:
-            raise DataError(
-                f"{windows.source} has no id for the levels {missing}: it has {windows.ids}. Add it to the source."
-            )
-        ids = {level: value for level, value in windows.ids.items() if level != "trial"}
-        finest = next((ids[level] for level in reversed(levels) if level in ids), Path(windows.source).stem)
-        for signals, labels, onsets in zip(windows.signals, windows.labels, windows.onsets, strict=True):
-            if "trial" in windows.ids and len(windows.signals) == 1:
-                trial = windows.ids["trial"]
-            else:
-                parent = windows.ids.get("trial", finest)
-                trial = f"{parent}/{used[parent]:03d}"
-                used[parent] += 1
-            columns = {
-                name: value for name, value in labels.items() if name not in ids and not isinstance(value, (list, dict))
-            }
-            row = {**{level: ids[level] for level in levels if level in ids}, **ids, "trial": trial, **columns}
-            rows += [
-                {**row, "onset": onset, "source": windows.source} for _, onset in zip(signals, onsets, strict=True)
-            ]
-    table = pd.DataFrame(rows)
-    for name in table.columns[[pd.api.types.is_object_dtype(kind) for kind in table.dtypes]]:
-        if pd.api.types.infer_dtype(table[name], skipna=True).startswith("mixed"):
-            table[name] = table[name].map(str, na_action="ignore")
-    return table
-
-
-def _assemble(results: list[Windows], preprocessing: Preprocessing, levels: tuple[str, ...]) -> WindowDataset:
-    channels: Channels = results[0].channels
-    table = _table(results, levels)
-    dataset = WindowDataset(_stack(results), table, channels, levels)
-    if preprocessing.scale_by is not None:
-        scale_within(dataset.signals, dataset.codes(preprocessing.scale_by))
-        info = {**channels.to_dict(), "unit": "a.u."}
-        dataset = WindowDataset(dataset.signals, table, Channels.from_dict(info), levels)
-    return dataset
-
-
-def over_recordings(
-    sources: Sequence[Source], function: Callable[[Any], Any], n_jobs: int, on_error: str, progress: bool
-) -> tuple[list[Any], Skipped]:
-    """Call a picklable function with every recording of the sources, several at the same time.
-
-    Returns
-    -------
-    list
-        What it gave, in the order of the sources.
-    list of (str, str)
-        Source and reason of what was left out.
-
-    Raises
-    ------
-    DataError
-        At the first recording that cannot be used, with ``on_error="raise"``.
-    """
-    from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
-
-    work: Callable[..., Any] = delayed(_work)
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-    results: list[Any] = []
-    skipped: Skipped = []
-    stream = parallel(work(source, function, on_error) for source in sources)
-    for done, left_out in tqdm(stream, total=len(sources), desc="recordings", unit="file", disable=not progress):
-        results += done
-        skipped += left_out
-    return results, skipped
+CACHE_VERSION = 2
+NAMED = 3
+"""So many files are named in a message."""
 
 
 def prepare(
@@ -187,8 +52,10 @@ def prepare(
     target : str, optional
         Label column.
     cache : str or Path, optional
-        Folder of prepared sets. The key is the content of all files, the sources, the preprocessing and the format's
-        version; what is found there is opened as a memory map, what is made is written there at once or not at all.
+        Folder of prepared sets, each a store of its own. The key is the content of all files, the sources, the
+        preprocessing and the format's version; what is found there is opened as a memory map. What is made is written
+        recording by recording into a hidden folder, which gets its name when all is there. When the process is killed,
+        the next call goes on there; a second process waits for the first.
     n_jobs : int
         Recordings worked on at the same time (joblib; -1 means one a core). A surrounding
         ``joblib.parallel_config(backend=...)`` hands the work to a cluster.
@@ -212,42 +79,194 @@ def prepare(
         When ``scale_by`` is no level, or a function of the preprocessing cannot be part of a cache key.
     """
     levels = tuple(levels)
+    _check(sources, preprocessing, levels, on_error)
+    if cache is not None:
+        return _opened(_cached(sources, preprocessing, levels, Path(cache), n_jobs, on_error, progress), target)
+    memory = InMemory()
+    collector = Collector(memory, levels, on_error)
+    for source, (done, left_out) in zip(
+        sources, stream(sources, preprocessing, n_jobs, on_error, progress), strict=True
+    ):
+        collector.take(done, left_out, "", source.path)
+    _check_some(collector.channels is not None, collector.skipped, len(sources))
+    dataset = memory.dataset(levels)
+    if preprocessing.scale_by is not None:
+        scale_within(np.asarray(dataset.signals), dataset.codes(preprocessing.scale_by))
+        dataset.channels = Channels.from_dict({**dataset.channels.to_dict(), "unit": "a.u."})
+    dataset = dataset.with_target(target)
+    dataset.skipped = [(source, reason) for source, reason, _ in collector.skipped]
+    return dataset
+
+
+def prepare_store(
+    folder: str | Path,
+    sources: Sequence[Source],
+    preprocessing: Preprocessing,
+    *,
+    levels: Sequence[str],
+    target: str | None = None,
+    n_jobs: int = 1,
+    progress: bool = True,
+) -> WindowDataset:
+    """Make a store of all sources, or add those to it that it does not hold.
+
+    Recordings that cannot be used are left out and tried again by the next call. A call that was stopped is gone on
+    with by the next one. Recordings of the store that are no longer among the sources stay in it, which is logged.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The store.
+    sources, preprocessing, levels, target, n_jobs, progress
+        As in :func:`prepare`.
+
+    Returns
+    -------
+    WindowDataset
+        All windows of the store. ``skipped`` lists (source, reason) of the sources given that were left out.
+
+    Raises
+    ------
+    DataError
+        When a recording of the store has changed, the store was made in another way, or scales by id and is finished;
+        when no recording can be used; when the disk is full, behind which the next call goes on.
+    ConfigError
+        When ``scale_by`` is no level, or a function of the preprocessing cannot be part of a key.
+    """
+    levels = tuple(levels)
+    _check(sources, preprocessing, levels, "skip")
+    keys = source_keys(sources, contents_of(sources, progress))
+    with StoreWriter(folder, levels, recipe=recipe_key(preprocessing, levels), target=target) as writer:
+        _check_changes(writer, sources, keys)
+        _fill(writer, sources, keys, preprocessing, n_jobs, "skip", progress)
+    return _opened(WindowStore(folder), target, keys)
+
+
+def _opened(store: WindowStore, target: str | None, keys: Sequence[str] | None = None) -> WindowDataset:
+    dataset = WindowDataset.from_store(store).with_target(target)
+    dataset.skipped = store.left_out(keys)
+    return dataset
+
+
+def recipe_key(preprocessing: Preprocessing, levels: Sequence[str]) -> str:
+    """Return the key of the way from recordings to windows, of which a store has one.
+
+    Parameters
+    ----------
+    preprocessing : Preprocessing
+    levels : sequence of str
+
+    Returns
+    -------
+    str
+        SHA-256 of both and of the version of this code, in hexadecimal digits.
+
+    Raises
+    ------
+    ConfigError
+        When a function of the preprocessing has no name of its own.
+    """
+    return set_key((), (), preprocessing, tuple(levels), CACHE_VERSION, FORMAT_VERSION)
+
+
+def _check(sources: Sequence[Source], preprocessing: Preprocessing, levels: tuple[str, ...], on_error: str) -> None:
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error={on_error!r}: choose 'raise' or 'skip'.")
     if preprocessing.scale_by is not None and preprocessing.scale_by not in levels:
         raise ConfigError(f"scale_by={preprocessing.scale_by!r} is no level: choose one of {list(levels)}.")
     if not sources:
         raise DataError("there is nothing to prepare: the list of sources is empty.")
-    folder = None
-    if cache is not None:
-        key = cache_key(sources, preprocessing, levels, on_error, CACHE_VERSION, FORMAT_VERSION)
-        folder = Path(cache) / key[:32]
-        if folder.is_dir():
-            return _open(folder, target)
-    results, skipped = over_recordings(sources, preprocessing, n_jobs, on_error, progress)
-    if results:
-        results, unlike = _agree(results, on_error)
-        skipped += unlike
+
+
+def _check_some(some: bool, skipped: Sequence[tuple[Any, ...]], n_sources: int) -> None:
     if skipped:
         logger.warning("%d recordings left out, the first: %s", len(skipped), skipped[0][1])
-    if not results:
+    if not some:
         reason = skipped[0][1] if skipped else "they hold none."
-        raise DataError(f"no recording of {len(sources)} sources could be used; the first reason: {reason}")
-    dataset = _assemble(results, preprocessing, levels)
-    if folder is not None:
-        with atomic_folder(folder) as temporary:
-            dataset.save(temporary / "data")
-            (temporary / "skipped.json").write_text(json.dumps(skipped))
-        return _open(folder, target)
-    dataset = dataset.with_target(target)
-    dataset.skipped = skipped
-    return dataset
+        raise DataError(f"no recording of {n_sources} sources could be used; the first reason: {reason}")
 
 
-def _open(folder: Path, target: str | None) -> WindowDataset:
-    dataset = WindowDataset.open(folder / "data").with_target(target)
-    try:
-        dataset.skipped = [(source, reason) for source, reason in json.loads((folder / "skipped.json").read_text())]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} is damaged ({error}): delete it and prepare it again.") from error
-    return dataset
+def _cached(
+    sources: Sequence[Source],
+    preprocessing: Preprocessing,
+    levels: tuple[str, ...],
+    cache: Path,
+    n_jobs: int,
+    on_error: str,
+    progress: bool,
+) -> WindowStore:
+    """Return the set from the cache, where it is made first if it is not there."""
+    recipe = recipe_key(preprocessing, levels)
+    contents = contents_of(sources, progress)
+    key = set_key(sources, contents, recipe)[:32]
+    final, hidden = cache / key, cache / f".{key}.partial"
+    if not final.is_dir():
+        with StoreWriter(hidden, levels, recipe=recipe) as writer:
+            if final.is_dir():
+                writer.discard()
+            else:
+                try:
+                    _fill(writer, sources, source_keys(sources, contents), preprocessing, n_jobs, on_error, progress)
+                except TsclError:
+                    if not writer.broken:
+                        writer.discard()
+                    raise
+                hidden.rename(final)
+    store = WindowStore(final)
+    failed = store.left_out(failed=True)
+    if on_error == "raise" and failed:
+        raise DataError(failed[0][1])
+    return store
+
+
+def _fill(
+    writer: StoreWriter,
+    sources: Sequence[Source],
+    keys: Sequence[str],
+    preprocessing: Preprocessing,
+    n_jobs: int,
+    on_error: str,
+    progress: bool,
+) -> None:
+    """Append the sources that the store does not hold, then scale where the recipe says so."""
+    scaled = writer.info is not None and writer.info.scaled
+    done = writer.keys(failed=scaled)
+    todo = [(source, key) for source, key in zip(sources, keys, strict=True) if key not in done]
+    if todo and scaled:
+        raise DataError(
+            f"{writer.folder}: its windows were scaled by {preprocessing.scale_by} when it was finished, and "
+            f"{len(todo)} recordings are new: prepare all of them into a new store."
+        )
+    collector = Collector(writer, writer.levels, on_error)
+    if writer.info is not None:
+        collector.go_on(writer.info.channels, writer.sources)
+    chosen = [source for source, _ in todo]
+    results = stream(chosen, preprocessing, n_jobs, on_error, progress, already=len(sources) - len(todo))
+    for (source, key), (done_now, left_out) in zip(todo, results, strict=True):
+        collector.take(done_now, left_out, key, source.path)
+    _check_some(writer.n_windows > 0, collector.skipped, len(sources))
+    writer.commit()
+    if preprocessing.scale_by is not None and not scaled:
+        codes = WindowDataset.from_store(WindowStore(writer.folder)).codes(preprocessing.scale_by)
+        writer.rewrite(partial(scale_within, codes=codes), unit="a.u.")
+    writer.merge()
+
+
+def _check_changes(writer: StoreWriter, sources: Sequence[Source], keys: Sequence[str]) -> None:
+    """Refuse recordings that are in the store with another content, and say which of it are no longer there."""
+    rows = {row["key"]: row["source"] for row in writer.sources if row["n_windows"]}
+    known = set(rows.values())
+    changed = [s.path for s, key in zip(sources, keys, strict=True) if key not in rows and s.path in known]
+    if changed:
+        raise DataError(
+            f"{_some(changed)} changed (content, ids, labels or reader) since {writer.folder} was made: prepare all "
+            "recordings into a new store."
+        )
+    gone = [source for key, source in rows.items() if key not in set(keys)]
+    if gone:
+        logger.warning("%s stays in %s although it is no longer among the recordings.", _some(gone), writer.folder)
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ import torch
 from torch.utils.data import Dataset
 
 from tscl.data.recording import Channels
-from tscl.errors import DataError, DataNotFoundError
+from tscl.data.store import StoreWriter, WindowStore
+from tscl.data.store.remote import RemoteSignals
+from tscl.errors import DataError
 from tscl.files import atomic_folder
 from tscl.types import Batch
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from tscl.data.splits import Split
 
-FORMAT_VERSION = 1
+CHUNK = 64 * 2**20
+"""Bytes that are written at a time."""
 
 
 class WindowDataset(Dataset[Batch]):
@@ -32,9 +35,9 @@ class WindowDataset(Dataset[Batch]):
 
     Parameters
     ----------
-    signals : ndarray or memmap, shape (n, C, T), float32
-        The windows; NaN marks missing values and pads shorter windows. A memory map stays on disk: only the windows
-        that are asked for are read.
+    signals : ndarray, memmap or RemoteSignals, shape (n, C, T), float32
+        The windows; NaN marks missing values and pads shorter windows. A memory map stays on disk, and the windows of
+        a store behind a URL stay there: only those that are asked for are read.
     metadata : DataFrame, n rows
         One row a window: a column for every level id, label columns, ``onset`` (seconds from the start of the
         recording) and ``source`` (file).
@@ -71,7 +74,7 @@ class WindowDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        signals: np.ndarray,
+        signals: np.ndarray | RemoteSignals,
         metadata: pd.DataFrame,
         channels: Channels,
         levels: Sequence[str] = ("patient", "trial"),
@@ -163,7 +166,7 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Batch:
         index = np.atleast_1d(np.arange(len(self))[index])
-        x = torch.from_numpy(np.array(self.signals[self.rows[index]], dtype=np.float32))
+        x = torch.from_numpy(np.asarray(self.signals[self.rows[index]], dtype=np.float32))
         return Batch(
             x=x,
             levels={level: torch.from_numpy(self.codes(level)[index]) for level in self.levels},
@@ -244,37 +247,74 @@ class WindowDataset(Dataset[Batch]):
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write signals, table and channels into ``folder`` (which must not exist), all or nothing."""
-        with atomic_folder(folder) as temporary:
-            np.save(temporary / "signals.npy", self.numpy())
-            self.metadata.to_parquet(temporary / "metadata.parquet")
-            info = {
-                "format_version": FORMAT_VERSION,
-                "channels": self.channels.to_dict(),
-                "levels": list(self.levels),
-                "target": self.target,
-                "classes": list(self.classes),
-            }
-            (temporary / "dataset.json").write_text(json.dumps(info, indent=1))
+        """Write a store of the windows into ``folder`` (which must not exist), all or nothing.
+
+        Raises
+        ------
+        DataError
+            When there are no windows, or the disk is full.
+        """
+        if not len(self):
+            raise DataError(f"there are no windows to save in {folder}: select some.")
+        step = max(1, CHUNK // max(1, self.signals.shape[1] * self.signals.shape[2] * 4))
+        with (
+            atomic_folder(folder) as temporary,
+            StoreWriter(temporary, self.levels, target=self.target, classes=self.classes) as writer,
+        ):
+            for start in range(0, len(self), step):
+                rows = self.rows[start : start + step]
+                table = self.metadata.iloc[start : start + step]
+                name = f"windows {start} to {start + len(rows) - 1}"
+                writer.append(self.signals[rows], table, self.channels, source=name)
         return Path(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> WindowDataset:
-        """Open what :meth:`save` wrote; the signals stay on disk as a memory map."""
-        folder = Path(folder)
-        try:
-            info: Mapping[str, Any] = json.loads((folder / "dataset.json").read_text())
-            signals = np.load(folder / "signals.npy", mmap_mode="r", allow_pickle=False)
-            metadata = pd.read_parquet(folder / "metadata.parquet")
-        except FileNotFoundError as error:
-            raise DataNotFoundError(
-                f"{folder} is not a saved window data set: {Path(error.filename).name} is missing."
-            ) from error
-        except (ValueError, OSError) as error:
-            raise DataError(f"{folder} is damaged ({error}): delete it and prepare it again.") from error
-        if info["format_version"] != FORMAT_VERSION:
-            raise DataError(
-                f"{folder} has format {info['format_version']}, this version reads {FORMAT_VERSION}: prepare it again."
-            )
-        channels, classes = Channels.from_dict(info["channels"]), info.get("classes") or None
-        return cls(signals, metadata, channels, info["levels"], info["target"], classes)
+        """Open what :meth:`save` or :func:`tscl.data.prepare.prepare` wrote.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A folder, whose signals stay on disk as a memory map, or an fsspec URL such as ``"s3://bucket/store"``,
+            whose windows are fetched when they are asked for.
+
+        Raises
+        ------
+        DataNotFoundError
+            When there is no store.
+        DataError
+            When it is damaged, empty or of another format.
+        """
+        return cls.from_store(WindowStore(folder))
+
+    @classmethod
+    def from_store(cls, store: WindowStore) -> WindowDataset:
+        """Return the windows of an open store.
+
+        Parameters
+        ----------
+        store : WindowStore
+        """
+        info = store.info
+        dataset = cls(store.signals, store.metadata, info.channels, info.levels, info.target, info.classes or None)
+        dataset.skipped = store.left_out()
+        return dataset
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send a memory map to another process as the name of its file, not as its content."""
+        state = self.__dict__.copy()
+        signals = state["signals"]
+        if isinstance(signals, np.memmap) and isinstance(signals.base, mmap.mmap) and signals.mode == "r":
+            state["signals"] = (signals.filename, signals.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["signals"], tuple):
+            filename, shape = state["signals"]
+            state = {**state, "signals": np.memmap(filename, "<f4", "r", shape=shape)}
+        self.__dict__.update(state)

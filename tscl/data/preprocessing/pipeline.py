@@ -124,12 +124,12 @@ def scale_within(signals: np.ndarray, codes: np.ndarray) -> None:
 
     Parameters
     ----------
-    signals : ndarray, shape (n, C, T), float32
+    signals : ndarray or memmap, shape (n, C, T), float32
     codes : ndarray, shape (n,), int64
         Dense ids of the level.
     """
-    for code in range(codes.max(initial=-1) + 1):
-        rows = np.flatnonzero(codes == code)
+    order = np.argsort(codes, kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(codes))[:-1]):
         for channel in range(signals.shape[1]):
             values = signals[rows, channel]
             signals[rows, channel] = scale_rows(values.reshape(1, -1), "robust").reshape(values.shape)

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from tscl.data.cachekey import cache_key, file_hash
-from tscl.data.prepare import Skipped, over_recordings
 from tscl.data.preprocessing.pipeline import check_finite
 from tscl.data.preprocessing.steps import Step
 from tscl.data.recording import Channels, Recording
@@ -24,6 +23,7 @@ from tscl.data.speech.positions import flat_positions, with_montage
 from tscl.data.speech.recording import SpeechRecording
 from tscl.data.speech.sounds import sound_seconds
 from tscl.data.speech.study import SpeechStudy
+from tscl.data.streaming import Skipped, over_recordings
 from tscl.errors import ConfigError, DataError
 from tscl.files import atomic_folder
 
