@@ -89,7 +89,7 @@ def _map(
 ) -> tuple[EmbeddingPoints | None, list[Check]]:
     """Return the embedding map, and the leak guard's word on the windows; a note where there are no recordings."""
     try:
-        opened = open_run(run, root_options(root))
+        opened = open_run(run, root_options(root, run))
     except DataNotFoundError as error:
         if root is not None:
             raise
