@@ -70,6 +70,7 @@ def test_a_notebook_says_which_line_to_change(script):
     assert "the one line to change" in first_cells
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_notebook_runs(script, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
