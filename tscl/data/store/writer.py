@@ -131,7 +131,7 @@ class StoreWriter:
     @property
     def sources(self) -> list[dict[str, Any]]:
         """The committed rows of the sources, read from the disk; ``skipped`` and ``trials`` are JSON."""
-        return [row for part in self._parts() for row in read_parquet(part / SOURCES).to_pylist()]
+        return [row for table in self._source_tables() for row in table.to_pylist()]
 
     def keys(self, failed: bool = False) -> set[str]:
         """Return the keys of the sources that are there, or that the recipe leaves out; with ``failed`` of all."""
@@ -210,7 +210,7 @@ class StoreWriter:
         """Commit, and make one part of the index's parts where there are many."""
         self.commit()
         if len(self._parts()) > MERGED:
-            self._replace_index(self._described.next(signals=False), self.sources)
+            self._replace_index(self._described.next(signals=False))
 
     def discard(self) -> None:
         """Delete the store."""
@@ -249,7 +249,7 @@ class StoreWriter:
                 change(signals)
             if isinstance(signals, np.memmap):
                 signals.flush()
-            self._replace_index(new, self._checked(signals))
+            self._replace_index(new, self._checksums(signals))
 
     @property
     def _described(self) -> StoreInfo:
@@ -294,7 +294,7 @@ class StoreWriter:
             if path.name.startswith(("signals.", "index.")) and path.name not in (info.signals, info.index):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         try:
-            self._n = sum(row["n_windows"] for row in self.sources)
+            self._n = sum(sum(table["n_windows"].to_pylist()) for table in self._source_tables())
         except (OSError, ValueError) as error:
             raise DataError(f"{self.folder} is damaged ({error}): delete it and prepare it again.") from None
         expected, signals = self._n * info.window_bytes, self.folder / info.signals
@@ -324,26 +324,33 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
 
-    def _checked(self, signals: np.ndarray) -> list[dict[str, Any]]:
-        """Return the rows of the sources with the checksums of these windows."""
-        rows, at = [], 0
+    def _source_tables(self) -> list[pa.Table]:
+        return [read_parquet(part / SOURCES).cast(SOURCE_SCHEMA) for part in self._parts()]
+
+    def _checksums(self, signals: np.ndarray) -> list[int]:
+        """Return the CRC-32 of every source in these windows."""
+        found, at = [], 0
         step = max(1, CHUNK // max(1, signals.shape[1] * signals.shape[2] * 4))
-        for row in self.sources:
-            crc, stop = 0, at + row["n_windows"]
+        for count in (count for table in self._source_tables() for count in table["n_windows"].to_pylist()):
+            crc, stop = 0, at + count
             for start in range(at, stop, step):
                 crc = zlib.crc32(signals[start : min(start + step, stop)].data, crc)
-            rows.append({**row, "crc32": crc})
+            found.append(crc)
             at = stop
-        return rows
+        return found
 
-    def _replace_index(self, new: StoreInfo, sources: list[dict[str, Any]]) -> None:
+    def _replace_index(self, new: StoreInfo, checksums: list[int] | None = None) -> None:
         """Write the index of the next generation in one part, make it the store's, and delete what it replaces."""
         old = self._described
         with self._writing():
             windows = [part / WINDOWS for part in self._parts() if (part / WINDOWS).exists()]
-            if sources:
+            if tables := self._source_tables():
+                sources = pa.concat_tables(tables)
+                if checksums is not None:
+                    column = sources.column_names.index("crc32")
+                    sources = sources.set_column(column, SOURCE_SCHEMA.field("crc32"), pa.array(checksums, pa.int64()))
                 with synced_folder(self.folder / new.index / "000000") as part:
-                    write_parquet(pa.Table.from_pylist(sources, SOURCE_SCHEMA), part / SOURCES)
+                    write_parquet(sources, part / SOURCES)
                     if windows:
                         merge_parquet(windows, part / WINDOWS)
             self._describe(new)
