@@ -149,7 +149,8 @@ def formats(args: argparse.Namespace) -> None:
             read = opened(folder)
             for rows in batches(len(x), 3, 99):
                 assert np.array_equal(np.asarray(read(rows)), x[rows])
-            read(range(len(x))) if "flat" in name else None
+            for file in (p for p in folder.rglob("*") if p.is_file()):
+                file.read_bytes()
             warm = [per_second(read, batches(len(x), few, 50 + number)) for number in range(ROUNDS)]
             print(
                 f"| {name} | {size(folder):.0f} | {wrote:.1f} | {statistics.median(cold):,.0f} | "
