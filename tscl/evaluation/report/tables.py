@@ -164,7 +164,9 @@ def curves(history: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _by_epoch(history: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of an epoch, without the similarities of pairs, which have a figure of their own."""
     means = history.groupby("epoch").mean().drop(columns="step", errors="ignore")
+    means = means[[name for name in means.columns if not str(name).startswith("score/")]]
     return means.dropna(axis=1, how="all")
 
 
