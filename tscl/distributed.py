@@ -57,7 +57,9 @@ class JoinedBatch:
 
     def ids(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Join the ids of every level."""
-        return {level: self.tensor(ids) for level, ids in levels.items()}
+        if not levels:
+            return {}
+        return dict(zip(levels, self.tensor(torch.stack([*levels.values()], dim=1)).T, strict=True))
 
 
 class _Gather(torch.autograd.Function):

@@ -13,12 +13,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 
 from tscl.augmenters import Augmenter
-from tscl.distributed import JoinedBatch, world_size
 from tscl.encoders import encode_pair
 from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
+from tscl.learners.joining import joined_batch
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
@@ -212,27 +212,24 @@ class ContrastiveLearner(L.LightningModule):
 
     def _scorer(self, pair: tuple[Tensor, Tensor], batch: Batch) -> Callable[[Any], Tensor]:
         """Return what computes a head's loss on a pair of embedded views, joined over processes where it has to be."""
-        everywhere = self._joined(pair[0])
-        joined_pair = pair if everywhere is None else everywhere.embeddings(*pair)
-        levels = batch.levels if everywhere is None else everywhere.ids(batch.levels)
+        everywhere = joined_batch(self, pair[0])
+        joined: tuple[Any, ...] = ()
 
         def score(head: Any) -> Tensor:
+            nonlocal joined
             if head.needs_ids and head.level not in batch.levels:
                 raise ConfigError(
                     f"the {head.level} head needs {head.level} ids, the data have {sorted(batch.levels)}: "
                     "pass them, or leave the head out."
                 )
-            if not head.within:
-                return head(*joined_pair, levels)
-            loss = head(*pair, batch.levels)
-            return loss if everywhere is None else everywhere.weighted(loss)
+            if everywhere is None:
+                return head(*pair, batch.levels)
+            if head.within:
+                return everywhere.weighted(head(*pair, batch.levels))
+            joined = joined or (*everywhere.embeddings(*pair), everywhere.ids(batch.levels))
+            return head(*joined)
 
         return score
-
-    def _joined(self, z: Tensor) -> JoinedBatch | None:
-        """Return how the batches of all processes lie behind each other; None where this is the only one."""
-        training = self._trainer is not None and self._trainer.training
-        return JoinedBatch(len(z), z.shape[2], z.device) if training and world_size() > 1 else None
 
     def _attempt(self, batch: Batch, name: str) -> tuple[View, View, Tensor, Tensor, Callable[[], Tensor]]:
         """Make and encode one view pair for the step of its augmenter."""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from tscl.distributed import JoinedBatch, world_size
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
+from tscl.learners.joining import joined_batch
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.losses import ClipLoss
@@ -124,8 +124,7 @@ class CrossModalLearner(L.LightningModule):
         compared = {name: (z, encode(batch.paired[name])) for name, encode in self.paired.items()}
         ids = batch.levels.get("segment")
         pairs = list(compared.values())
-        if self._trainer is not None and self._trainer.training and world_size() > 1:
-            everywhere = JoinedBatch(len(z), z.shape[2], z.device)
+        if (everywhere := joined_batch(self, z)) is not None:
             pairs = [(everywhere.tensor(one), everywhere.tensor(other)) for one, other in pairs]
             ids = None if ids is None else everywhere.tensor(ids)
         return torch.stack([self.loss(*pair, ids=ids) for pair in pairs]).sum(), compared
