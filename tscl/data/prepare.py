@@ -262,7 +262,7 @@ def _check_changes(writer: StoreWriter, sources: Sequence[Source], keys: Sequenc
             f"{_some(changed)} changed (content, ids, labels or reader) since {writer.folder} was made: prepare all "
             "recordings into a new store."
         )
-    gone = [source for key, source in rows.items() if key not in set(keys)]
+    gone = sorted(rows[key] for key in rows.keys() - set(keys))
     if gone:
         logger.warning("%s stays in %s although it is no longer among the recordings.", _some(gone), writer.folder)
 

@@ -55,25 +55,25 @@ class SupervisedEstimator(WindowEstimator):
 
     def _checked_y(self, y: np.ndarray) -> np.ndarray:
         """Return labels (n,) that can be learnt, missing ones among them, or raise ValueError."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _checked_y(y).")
 
     def _strata(self, data: WindowDataset) -> np.ndarray:
         """Return what patients are balanced by, shape (n,), int; -1 where the label is missing."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _strata(data).")
 
     def _tuner(self, encoder: Any, options: Mapping[str, Any]) -> Tuner:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _tuner(encoder, options).")
 
     def _described(self) -> dict[str, Any]:
         """Return what ``config.json`` says of the fitted model, JSON-ready."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _described().")
 
     def _write(self, folder: Path) -> None:
         """Write further files of the fitted model."""
 
     def _open(self, folder: Path, fitted: Mapping[str, Any], encoder: Any, options: Mapping[str, Any]) -> None:
         """Set ``finetuner_``, untrained, and all else that was described and written."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _open(folder, fitted, encoder, options).")
 
     @property
     def encoder_(self) -> Any:

@@ -129,7 +129,7 @@ class SupervisedModule(lightning.LightningModule):
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the loss of outputs (B, n_outputs) for labels (B,)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define loss(outputs, y).")
 
     def scores(self, outputs: Tensor, y: Tensor) -> dict[str, float]:
         """Return what else is noted of all validation windows, by name."""

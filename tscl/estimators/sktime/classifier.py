@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sktime.classification.base import BaseClassifier
 
-from tscl.estimators.sktime.frames import embed_each, fitted, fresh, tiny, whole_series
+from tscl.estimators.sktime.frames import TAGS, embed_each, fitted, fresh, tiny, whole_series
 
 if TYPE_CHECKING:
     from typing import Self
@@ -52,19 +52,11 @@ class EmbeddingClassifier(BaseClassifier):
     """
 
     _tags = {
-        "authors": ["tscl developers"],
-        "maintainers": ["tscl developers"],
-        "python_dependencies": ["torch", "lightning"],
+        **TAGS,
         "classifier_type": "feature",
         "X_inner_mtype": ["pd-multiindex", "numpy3D"],
         "y_inner_mtype": "numpy1D",
-        "capability:multivariate": True,
-        "capability:unequal_length": True,
-        "capability:missing_values": True,
-        "capability:categorical_in_X": False,
         "capability:predict_proba": True,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
     }
 
     estimator_: ContrastiveEstimator

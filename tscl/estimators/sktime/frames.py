@@ -15,6 +15,19 @@ from tscl.errors import DataError
 from tscl.estimators.base import ContrastiveEstimator
 from tscl.estimators.ts2vec import TS2Vec
 
+TAGS: dict[str, Any] = {
+    "authors": ["tscl developers"],
+    "maintainers": ["tscl developers"],
+    "python_dependencies": ["torch", "lightning"],
+    "capability:multivariate": True,
+    "capability:unequal_length": True,
+    "capability:missing_values": True,
+    "capability:categorical_in_X": False,
+    "capability:random_state": True,
+    "property:randomness": "derandomized",
+}
+"""What all of our estimators tell sktime of themselves."""
+
 
 def whole_series(X: np.ndarray | pd.DataFrame) -> WindowDataset:
     """Make every series one window.

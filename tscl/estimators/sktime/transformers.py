@@ -10,6 +10,7 @@ from sktime.transformations.base import BaseTransformer
 
 from tscl.errors import ConfigError
 from tscl.estimators.sktime.frames import (
+    TAGS,
     cut_windows,
     embed_each,
     fitted,
@@ -58,22 +59,14 @@ class PanelEmbedder(BaseTransformer):
     """
 
     _tags = {
-        "authors": ["tscl developers"],
-        "maintainers": ["tscl developers"],
-        "python_dependencies": ["torch", "lightning"],
+        **TAGS,
         "scitype:transform-input": "Series",
         "scitype:transform-output": "Primitives",
         "scitype:instancewise": False,
         "X_inner_mtype": ["pd-multiindex", "pd_multiindex_hier", "numpy3D"],
         "y_inner_mtype": "None",
         "fit_is_empty": False,
-        "capability:multivariate": True,
-        "capability:unequal_length": True,
-        "capability:missing_values": True,
         "capability:missing_values:removes": True,
-        "capability:categorical_in_X": False,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
     }
 
     estimator_: ContrastiveEstimator
@@ -144,9 +137,7 @@ class SeriesEmbedder(BaseTransformer):
     """
 
     _tags = {
-        "authors": ["tscl developers"],
-        "maintainers": ["tscl developers"],
-        "python_dependencies": ["torch", "lightning"],
+        **TAGS,
         "scitype:transform-input": "Series",
         "scitype:transform-output": "Series",
         "scitype:instancewise": False,
@@ -154,13 +145,7 @@ class SeriesEmbedder(BaseTransformer):
         "y_inner_mtype": "None",
         "fit_is_empty": False,
         "transform-returns-same-time-index": True,
-        "capability:multivariate": True,
-        "capability:unequal_length": True,
-        "capability:missing_values": True,
         "capability:missing_values:removes": True,
-        "capability:categorical_in_X": False,
-        "capability:random_state": True,
-        "property:randomness": "derandomized",
     }
 
     estimator_: ContrastiveEstimator
