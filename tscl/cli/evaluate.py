@@ -106,7 +106,7 @@ def _write(opened: Run, results: Results, split: Split) -> None:
     statement = f"Tested on {by} {tested}. Mean ± standard deviation over seeds [95 % interval over patients]."
     folder = opened.folder / RESULTS
     results.to_csv(folder / "results.csv")
-    tables = {SUMMARY: results.summary(), PATIENTS: results.by_patient(split.test.classes)}
+    tables = {PATIENTS: results.by_patient(split.test.classes), SUMMARY: results.summary()}  # reports look for the last
     for name, frame in tables.items():
         with atomic_file(folder / name) as temporary:
             frame.to_csv(temporary, index=False)
