@@ -50,7 +50,7 @@ def find_names(wanted: Sequence[str], there: Sequence[str]) -> np.ndarray:
         Position among ``there``, -1 where there is no such channel.
     """
     found = np.array([there.index(name) if name in there else -1 for name in wanted], dtype=np.int64)
-    free = [i for i in range(len(there)) if i not in set(found.tolist())]
+    free = np.setdiff1d(np.arange(len(there)), found).tolist()
     keys = [name_key(there[i]) for i in free]
     open_keys = [name_key(name) for name, i in zip(wanted, found, strict=True) if i < 0]
     for number, name in enumerate(wanted):
@@ -143,7 +143,7 @@ def match(there: Channels, wanted: Channels, bads: tuple[str, ...] = (), resampl
     if not same_rate(there.sfreq, wanted.sfreq):
         rate = f"sampling rate {there.sfreq:g} Hz instead of {wanted.sfreq:g} Hz"
         found_out.append((rate, "resampled" if resample else ""))
-    extra = [name for i, name in enumerate(there.names) if i not in set(found.tolist())]
+    extra = [there.names[i] for i in np.setdiff1d(np.arange(len(there)), found)]
     if extra:
         found_out.append((f"additional channels {extra}", "left out"))
     changes = tuple(f"{what}: {done}" for what, done in found_out)
