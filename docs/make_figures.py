@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
 import tscl
 from tscl.data.datasets import SimulatedEEG, SimulatedSpeech
@@ -26,19 +25,17 @@ FIGURES = Path(__file__).parent / "figures"
 MONTAGE = ("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "C3", "Cz", "C4", "P7", "P3", "Pz", "P4", "P8", "O1", "O2")
 
 
-def save(ax: Any, name: str, dpi: int = 110, colours: int | None = None) -> None:
-    """Write a figure; with a palette of so many colours it is a small file."""
-    path = FIGURES / f"{name}.png"
-    ax.figure.savefig(path, dpi=dpi, facecolor="white", metadata={"Software": None})
+def save(ax: Any, name: str, dpi: int = 110) -> None:
+    ax.figure.savefig(
+        FIGURES / f"{name}.png", dpi=dpi, facecolor="white", metadata={"Software": None}, pil_kwargs={"optimize": True}
+    )
     plt.close(ax.figure)
-    if colours is not None:
-        Image.open(path).convert("RGB").quantize(colours).save(path, optimize=True)
 
 
 def training(model: Any) -> None:
     _, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     training_curves(model.history_, ["train/loss", "train/trial", "train/patient"], ax=axes[0])
-    save(score_distributions(model.history_, "window", ax=axes[1]), "plotting_training", 80, 64)
+    save(score_distributions(model.history_, "window", ax=axes[1]), "plotting_training", 80)
 
 
 def embeddings(model: Any, data: Any) -> None:
@@ -47,7 +44,7 @@ def embeddings(model: Any, data: Any) -> None:
     embedding_map(found, table["patient"].to_numpy(), axes[0], title="patient")
     embedding_map(found, table["disease"].to_numpy(), axes[1], title="disease")
     similarity_matrix(found, table["patient"].to_numpy(), axes[2], within=table["trial"].to_numpy())
-    save(axes[2], "plotting_embeddings", 60, 128)
+    save(axes[2], "plotting_embeddings", 60)
 
 
 def attribution(model: Any, data: Any) -> None:
@@ -65,7 +62,7 @@ def attribution(model: Any, data: Any) -> None:
     seconds = np.arange(150) / data.channels.sfreq
     attribution_over_signal(first[pairs[0, 0]], found.first[0], seconds, MONTAGE, ax=axes[0])
     attribution_topomap(found.first[0].sum(axis=1), data.channels, MONTAGE, ax=axes[1])
-    save(axes[1], "plotting_attribution", 70, 96)
+    save(axes[1], "plotting_attribution", 70)
 
 
 def examples() -> None:
@@ -78,7 +75,7 @@ def examples() -> None:
     model = BackwardModel().fit(module.split.train, module.split.val)
     ranks = evaluate_retrieval({"linear": model}, test).table["rank"].to_numpy()
     rows = np.argsort(ranks, kind="stable")[np.linspace(0, len(ranks) - 1, 8).round().astype(int)]
-    save(retrieval_examples(best_candidates(model, test, rows)), "plotting_examples", 75, 64)
+    save(retrieval_examples(best_candidates(model, test, rows)), "plotting_examples", 75)
 
 
 def main() -> None:

@@ -314,6 +314,8 @@ def test_a_fit_does_not_look_at_the_space(tmp_path, arguments, capsys):
     assert "sweep" not in yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert main(["sweep", *words]) == 1
     assert "n_trials" in sentence(capsys)
+    assert main(["sweep", *words, "--n_trials", "0"]) == 1
+    assert "--n_trials is 0: ask for at least one trial." in sentence(capsys)
 
 
 def test_a_series_is_judged_by_forecasts_of_its_validation_part(tmp_path):

@@ -88,6 +88,7 @@ def test_each_channel_lies_over_its_own_shades():
     attribution = np.array([[0.0, 2, 0, 0], [0, 0, -1, np.nan]])
     times = np.array([0.0, 0.1, 0.2, 0.3])
     ax = attribution_over_signal(signal, attribution, times, ["a", "b"])
+    assert ax.get_xlabel() == "time (s)"
     [image] = ax.images
     assert image.get_extent() == pytest.approx([-0.05, 0.35, -3.3, 1.1])
     np.testing.assert_array_equal(image.get_array(), np.nan_to_num(attribution)[::-1])

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from tscl.cli.arguments import one_sentence, sentence
@@ -51,7 +50,7 @@ class SweepCli(Cli):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the number of trials."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--n_trials", type=PositiveInt, required=True, help="Trials in all, earlier ones included.")
+        parser.add_argument("--n_trials", type=int, required=True, help="Trials in all, earlier ones included.")
 
 
 def sweep(args: list[str]) -> None:
@@ -64,6 +63,8 @@ def sweep(args: list[str]) -> None:
     """
     require_optuna()
     cli = build(args, run=False, kind=SweepCli)
+    if cli.config.n_trials < 1:
+        raise ConfigError(f"--n_trials is {cli.config.n_trials}: ask for at least one trial.")
     plan = _plan(cli)
     space = distributions(plan.space)
     check_settings(cli, plan.space)

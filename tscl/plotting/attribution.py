@@ -98,7 +98,7 @@ def attribution_over_signal(
     attribution : ndarray, of the shape of ``signal``, float
         Contribution of every channel and moment, such as ``attribution.first[0]``: red makes alike, blue unlike.
     times : ndarray, shape (T,), optional
-        Time of every step; its number by default.
+        Time of every step, in s; its number by default.
     names : sequence of str, length C, optional
         Of the channels.
     ax : Axes, optional
@@ -122,7 +122,7 @@ def attribution_over_signal(
     single = signal.ndim == 1
     signal, attribution = np.atleast_2d(signal), np.nan_to_num(np.atleast_2d(attribution))
     n_channels, n_times = signal.shape
-    axis_name = "step" if times is None else "time"
+    axis_name = "step" if times is None else "time (s)"
     times = np.arange(n_times) if times is None else np.asarray(times)
     if times.shape != (n_times,) or (names is not None and len(names) != n_channels):
         raise DataError(
