@@ -7,11 +7,11 @@ Each loss is computed forward and backward, in a process of its own for every si
 Printed are the median seconds, the peak memory beyond what the process held before, the ratio of the times, how the
 loss and its gradient differ, and the exponents with which time and memory grow from one size to the next (1 is linear).
 
-The rate is that of the products which the loss cannot do without, over that of a plain product: three times the seconds
-of ``q @ k.T``, of the same vectors, in blocks that are written over one another, divided by the seconds of the loss. Three
-are one forward and one for the gradient of each side; products that are computed again are not counted. The kernels
-compute six (three where both sides are one: nt_xent, observation), PyTorch four. So the rate at which they multiply is
-twice what is printed (for those two: just that).
+The rate is three times the seconds of the plain product ``q @ k.T`` (vectors of the same number, dimensions and dtype,
+in blocks that are written over one another) over the seconds of the loss. Three are the products that the loss cannot
+do without: one forward, one for the gradient of each side. What is computed again is not counted: the Triton kernels
+compute six products, or three where the vectors are compared with themselves (nt_xent, observation), so that the rate
+at which they multiply is twice what is printed, or just that.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="fp32", choices=list(DTYPES))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU here: leave --device out.")
     torch.set_num_threads(args.threads)
     if args.side:
         loss, version, size = args.side.split("/")

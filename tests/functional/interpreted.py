@@ -35,7 +35,7 @@ def far(ours, exact):
 
 
 def compare(n, m, dim, dtype=torch.float32, factor=1.0, weight=1.0, without=None, within=None, single=False):
-    """Compare values and gradients with those of PyTorch in float64, of the same vectors (given in single precision)."""
+    """Compare values and gradients with those of PyTorch in float64; ``single`` gives the same vectors in float32."""
     q, k = ((draw(rows, dim) * scale).to(dtype) for rows, scale in ((n, factor * dim**-0.5), (m, 1.0)))
     ids = {"without": without, "within": within}
     weights = [weight * draw(*shape).double() for shape in ((n,), (m,), (n,), ())]
@@ -45,7 +45,7 @@ def compare(n, m, dim, dtype=torch.float32, factor=1.0, weight=1.0, without=None
         if precision == torch.float64:
             values = tiles.pair_logsumexp(*sides, **ids)
         else:
-            values = triton_tiles.PairNormalisers.apply(*sides, without, within, dtype)
+            values = triton_tiles.pair_normalisers(*sides, without, within, dtype)
         loss = sum((one * w).sum() for one, w in zip(values, weights, strict=True))
         gradients = torch.autograd.grad(loss, sides)
         assert {one.dtype for one in gradients} == {precision}
@@ -65,7 +65,7 @@ def twins(groups, n, dim, dtype=torch.float32):
 def single():
     """One pair: values and gradients are exactly 0."""
     q, k = (one.requires_grad_() for one in (draw(1, 40), draw(1, 40)))
-    rows, columns, own, _ = triton_tiles.PairNormalisers.apply(q, k, None, None, torch.float32)
+    rows, columns, own, _ = triton_tiles.pair_normalisers(q, k, None, None, torch.float32)
     loss = (rows + columns - 2 * own).sum()
     return {"largest": max(float(one.detach().abs().max()) for one in (loss, *torch.autograd.grad(loss, (q, k))))}
 

@@ -32,7 +32,7 @@ def square_side(device: torch.device) -> int:
 
 
 def kernels_for(device: torch.device, dtype: torch.dtype, dim: int) -> ModuleType | None:
-    """Return the module with the kernels for such vectors, None where PyTorch serves: all but half precision on a GPU."""
+    """Return the kernels for such vectors, None where PyTorch serves: all but half precision on a GPU."""
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return None
     kernels = _kernels(device)
@@ -41,7 +41,7 @@ def kernels_for(device: torch.device, dtype: torch.dtype, dim: int) -> ModuleTyp
 
 @cache
 def _kernels(device: torch.device) -> ModuleType | None:
-    """Import the kernels where Triton is installed, the GPU has the shared memory that they take, and one can be run."""
+    """Import the kernels if Triton is installed, the GPU has the shared memory for them, and one can be run."""
     try:
         from tscl.functional import triton_tiles
     except ImportError:
@@ -154,8 +154,8 @@ def pair_logsumexp(
     within : Tensor, shape (N,), integer, optional
         Ids whose pairs i != j, of one id that is 0 or more, are summed up; M is N.
     dtype : torch.dtype, optional
-        Precision that ``q`` and ``k`` were computed in, where they are given in a higher one. If it is half precision and
-        a GPU has kernels that sum its products in single, they are rounded to it.
+        Precision that ``q`` and ``k`` were computed in, where they are given in a higher one. If it is half precision
+        and a GPU has kernels that sum its products in single, they are rounded to it.
 
     Returns
     -------
@@ -169,5 +169,5 @@ def pair_logsumexp(
     dtype = dtype or q.dtype
     kernels = kernels_for(q.device, dtype, q.shape[1]) if len(q) else None
     if kernels is not None:
-        return kernels.PairNormalisers.apply(q, k, without, within, dtype)
+        return kernels.pair_normalisers(q, k, without, within, dtype)
     return _PairNormalisers.apply(q, k, without, within)

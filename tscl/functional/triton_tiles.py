@@ -36,7 +36,7 @@ GRADIENT_TILES = {
     256: Tile(128, 64, 8, 2),
     512: Tile(64, 32, 8, 3),
 }
-"""By the largest number of dimensions that they are for; chosen for the memory and registers of compute capability 8.0."""
+"""By the largest number of dimensions that they are for; what they take fits compute capability 8.0."""
 
 LARGEST_DIM = max(GRADIENT_TILES)
 SHARED_BYTES = 163 * 1024
@@ -236,7 +236,7 @@ def write_gradient(
     diagonal: Tensor | None = None,
     within_weight: Tensor | None = None,
 ) -> Tensor:
-    """Write the gradient of ``own`` times ``scale``, from the weights of the softmaxes, the diagonal and pairs ``within``."""
+    """Write ``scale`` times the gradient of ``own``: weights of the softmaxes, the diagonal and pairs ``within``."""
     n, m = len(own.vectors), len(other.vectors)
     sides = own.normaliser, other.normaliser, own.weight, other.weight
     places = *sides, diagonal, within_weight, scale, gradient
@@ -245,9 +245,7 @@ def write_gradient(
     return gradient
 
 
-class PairNormalisers(torch.autograd.Function):
-    """What ``tiles`` computes in PyTorch; both sides are rounded to ``dtype``, their gradients are not."""
-
+class _PairNormalisers(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, without: Tensor | None, within: Tensor | None, dtype: torch.dtype
@@ -284,6 +282,13 @@ class PairNormalisers(torch.autograd.Function):
             )
         ]
         return *gradients, None, None, None
+
+
+def pair_normalisers(
+    q: Tensor, k: Tensor, without: Tensor | None, within: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what ``tiles.pair_logsumexp`` does; both sides are rounded to ``dtype``, their gradients are not."""
+    return _PairNormalisers.apply(q, k, without, within, dtype)
 
 
 def twin_sum(z: Tensor, gradient: Tensor | None) -> Tensor:
