@@ -36,12 +36,13 @@ def interpreted():
 @needs_triton
 def test_kernels_equal_pytorch():
     differences = interpreted()
-    allowed = {"float16": 2e-3, "bfloat16": 1.5e-2}
+    # Around the kernels, group_contrast and nt_xent scale vectors in float16: PyTorch's tiles are 2e-3 off then, too.
+    allowed = {"float16": 2e-3, "bfloat16": 1.5e-2, "float16, losses": 5e-3}
     far = {
         f"{case}: {name}": difference
         for case, found in differences.items()
         for name, difference in found.items()
-        if not difference <= allowed.get(case.split(",")[0], 2e-5)
+        if not difference <= allowed.get(case, allowed.get(case.split(",")[0], 2e-5))
     }
     assert far == {}
 
@@ -122,6 +123,14 @@ def test_only_half_precision_on_a_gpu_has_kernels():
     assert tiles.kernels_for(torch.device("cpu"), torch.bfloat16, 64) is None
     assert tiles.kernels_for(cuda, torch.float32, 64) is None
     assert tiles.kernels_for(cuda, torch.float64, 64) is None
+
+
+def test_without_triton_pytorch_serves():
+    code = (
+        "import sys; sys.modules['triton'] = None; import torch; from tscl.functional import nt_xent, tiles;"
+        "assert tiles._kernels(torch.device('cuda', 0)) is None; assert nt_xent(torch.eye(4), torch.eye(4)) > 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 @needs_triton
