@@ -9,7 +9,19 @@ import pytest
 import tscl
 
 PACKAGE = Path(tscl.__file__).parent
-HEAVY = ["lightning", "tsai", "fastai", "sktime", "mne", "sklearn", "scipy", "matplotlib", "wfdb", "neurokit2"]
+HEAVY = [
+    "lightning",
+    "tsai",
+    "fastai",
+    "sktime",
+    "mne",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "wfdb",
+    "neurokit2",
+    "triton",
+]
 
 
 def run(code: str) -> dict:

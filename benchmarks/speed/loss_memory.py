@@ -1,10 +1,17 @@
 """Time and memory of the pair losses as they grow, ours against the whole matrix of similarities.
 
-    python benchmarks/speed/loss_memory.py [--largest 16384] [--losses NAME ...] [--device cuda --dtype bfloat16]
+    python benchmarks/speed/loss_memory.py [--largest 16384] [--losses NAME ...] [--dim 128]
+    python benchmarks/speed/loss_memory.py --losses info_nce --dim 256 --largest 262144 --device cuda --dtype bf16
 
 Each loss is computed forward and backward, in a process of its own for every size, ours and the plain version in turn.
 Printed are the median seconds, the peak memory beyond what the process held before, the ratio of the times, how the
 loss and its gradient differ, and the exponents with which time and memory grow from one size to the next (1 is linear).
+
+The rate is three times the seconds of the plain product ``q @ k.T`` (vectors of the same number, dimensions and dtype,
+in blocks that are written over one another) over the seconds of the loss. Three are the products that the loss cannot
+do without: one forward, one for the gradient of each side. What is computed again is not counted: the Triton kernels
+compute six products, or three where the vectors are compared with themselves (nt_xent, observation), so that the rate
+at which they multiply is twice what is printed, or just that.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +33,14 @@ from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent,
 
 TEMPERATURE = 0.1
 LARGEST_PLAIN = {"nt_xent": 8192, "observation": 4096}
-"""Beyond, the plain version takes more memory than a common machine has."""
+"""Beyond, the plain version takes more memory than a common machine has; on a GPU it is tried at every size."""
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+VIEWS_AS_ONE = ("nt_xent", "observation")
+"""Losses that compare the vectors of both views with all of themselves."""
+
+BLOCK = 8192
+"""Side of a block of the plain product."""
 
 
 def plain_info_nce(h1: Tensor, h2: Tensor) -> Tensor:
@@ -76,27 +91,61 @@ def two_of_each(n: int, device: torch.device) -> Tensor:
     return torch.arange(n, device=device) // 2
 
 
-LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[int], tuple[int, ...]]]] = {
-    "info_nce": (lambda a, b: global_info_nce(a, b, TEMPERATURE), plain_info_nce, lambda n: (n, 128)),
-    "nt_xent": (lambda a, b: nt_xent(a, b, TEMPERATURE), plain_nt_xent, lambda n: (n, 128)),
-    "clip": (lambda a, b: clip_loss(a, b, ids=two_of_each(len(a), a.device)), plain_clip, lambda n: (n, 16, 8)),
+LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[int, int], tuple[int, ...]]]] = {
+    "info_nce": (lambda a, b: global_info_nce(a, b, TEMPERATURE), plain_info_nce, lambda n, dim: (n, dim)),
+    "nt_xent": (lambda a, b: nt_xent(a, b, TEMPERATURE), plain_nt_xent, lambda n, dim: (n, dim)),
+    "clip": (
+        lambda a, b: clip_loss(a, b, ids=two_of_each(len(a), a.device)),
+        plain_clip,
+        lambda n, dim: (n, dim // 8, 8),
+    ),
     "group": (
         lambda a, b: group_contrast(a, b, two_of_each(len(a), a.device), TEMPERATURE),
         plain_group,
-        lambda n: (n, 16, 8),
+        lambda n, dim: (n, dim // 8, 8),
     ),
-    "observation": (observation_contrast, plain_observation, lambda n: (1, 320, n)),
+    "observation": (observation_contrast, plain_observation, lambda n, dim: (1, dim, n)),
 }
+
+
+def timed(function: Callable[[], Any], repeats: int, cuda: bool) -> tuple[float, Any]:
+    """Return the median seconds of some calls, and what the last one returned."""
+    times = []
+    for _ in range(repeats):
+        if cuda:
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        result = function()
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times), result
+
+
+def product(args: argparse.Namespace, loss: str, size: int) -> dict[str, float]:
+    """Measure the plain product of a loss at one size."""
+    device, dtype = torch.device(args.device), DTYPES[args.dtype]
+    rows = 2 * size if loss in VIEWS_AS_ONE else size
+    q, k = (torch.randn(rows, args.dim, device=device).to(dtype) for _ in range(2))
+    block = torch.empty(min(BLOCK, rows) ** 2, device=device, dtype=dtype)
+
+    def once() -> None:
+        for some in q.split(BLOCK):
+            for others in k.split(BLOCK):
+                torch.mm(some, others.T, out=block[: len(some) * len(others)].view(len(some), len(others)))
+
+    once()
+    return {"seconds": timed(once, args.repeats, device.type == "cuda")[0]}
 
 
 def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, float]:
     """Measure one version of one loss at one size."""
     function = LOSSES[loss][0 if version == "ours" else 1]
-    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    device, dtype = torch.device(args.device), DTYPES[args.dtype]
     generator = torch.Generator().manual_seed(0)
 
     def views(n: int) -> list[Tensor]:
-        shape = LOSSES[loss][2](n)
+        shape = LOSSES[loss][2](n, args.dim)
         drawn = [torch.randn(shape, generator=generator) / 10 for _ in range(2)]
         return [one.to(device, dtype).requires_grad_() for one in drawn]
 
@@ -107,20 +156,15 @@ def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[st
     once(*views(64))
     z1, z2 = views(size)
     cuda = device.type == "cuda"
-    before, times = torch.cuda.memory_allocated() if cuda else resident(), []
-    for _ in range(args.repeats):
-        if cuda:
-            torch.cuda.synchronize()
-        begin = time.perf_counter()
-        value, gradients = once(z1, z2)
-        if cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
+    before = torch.cuda.memory_allocated() if cuda else resident()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    seconds, (value, gradients) = timed(lambda: once(z1, z2), args.repeats, cuda)
     held = (torch.cuda.max_memory_allocated() - before) / 2**20 if cuda else peak() - before
     slope = float(
         sum((g.double() * torch.linspace(-1, 1, g.numel(), device=g.device).view_as(g)).sum() for g in gradients)
     )
-    return {"seconds": statistics.median(times), "memory": held, "value": float(value), "slope": slope}
+    return {"seconds": seconds, "memory": held, "value": float(value), "slope": slope}
 
 
 def main() -> None:
@@ -131,28 +175,38 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=16384)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dim", type=int, default=128, help="dimensions of the vectors, a multiple of 8")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", default="fp32", choices=list(DTYPES))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU here: leave --device out.")
     torch.set_num_threads(args.threads)
     if args.side:
         loss, version, size = args.side.split("/")
-        print(json.dumps(run(args, loss, version, int(size))))
+        try:
+            measured = product(args, loss, int(size)) if version == "product" else run(args, loss, version, int(size))
+        except torch.cuda.OutOfMemoryError:
+            measured = None
+        print(json.dumps(measured))
         return
 
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
     print(f"{where}, {args.dtype}, torch {torch.__version__}; forward and backward, median of {args.repeats}\n")
-    print("| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | time ~ N^ | MB ~ N^ |")
-    print("|" + "---|" * 11)
+    print(
+        "| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | rate | time ~ N^ | MB ~ N^ |"
+    )
+    print("|" + "---|" * 12)
     for loss in args.losses:
         last: dict[str, float] | None = None
         size = args.smallest
         while size <= args.largest:
             ours = measure_side(f"{loss}/ours/{size}")
             cells = [loss, f"{size:,}", f"{ours['seconds']:.3f}", f"{ours['memory']:.0f}"]
-            if size <= LARGEST_PLAIN.get(loss, args.largest):
-                plain = measure_side(f"{loss}/plain/{size}")
+            fits = args.device == "cuda" or size <= LARGEST_PLAIN.get(loss, args.largest)
+            plain = measure_side(f"{loss}/plain/{size}") if fits else None
+            if plain is not None:
                 differs = [abs(ours[key] - plain[key]) / max(abs(plain[key]), 1e-12) for key in ("value", "slope")]
                 cells += [
                     f"{plain['seconds']:.3f}",
@@ -162,6 +216,7 @@ def main() -> None:
                 cells += [f"{one:.0e}" for one in differs]
             else:
                 cells += ["-"] * 5
+            cells.append(f"{3 * measure_side(f'{loss}/product/{size}')['seconds'] / ours['seconds']:.2f}")
             grown = ["seconds", "memory"] if last else []
             cells += [f"{math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)):.2f}" for key in grown] or ["-", "-"]
             print("| " + " | ".join(cells) + " |", flush=True)

@@ -87,7 +87,7 @@ def clip_loss(
     q, k = _flat(z, unit=log_scale is not None), _flat(candidates, unit=True)
     if log_scale is not None:
         q = q * log_scale.exp()
-    rows, columns, own, _ = pair_logsumexp(q, k, without=ids)
+    rows, columns, own, _ = pair_logsumexp(q, k, without=ids, dtype=torch.promote_types(z.dtype, candidates.dtype))
     loss = (rows - own).mean()
     return (loss + (columns[: len(z)] - own).mean()) / 2 if symmetric else loss
 

@@ -36,8 +36,8 @@ def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
     check_pooled(h1, h2)
     if len(h1) == 1:
         return connected_zero(h1, h2)
-    h1, h2 = (F.normalize(at_least_single(h), dim=1) for h in (h1, h2))
-    rows, columns, own, _ = pair_logsumexp(h1 / temperature, h2)
+    q, k = (F.normalize(at_least_single(h), dim=1) for h in (h1, h2))
+    rows, columns, own, _ = pair_logsumexp(q / temperature, k, dtype=torch.promote_types(h1.dtype, h2.dtype))
     return ((rows + columns) / 2 - own).mean()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tscl.functional.tiles import add_exp, spans, square_side, tile_elements
+from tscl.functional.tiles import add_exp, kernels_for, spans, square_side, tile_elements
 
 
 class _TwinContrast(torch.autograd.Function):
@@ -25,7 +25,9 @@ class _TwinContrast(torch.autograd.Function):
             groups, n, _ = z1.shape
             z = torch.cat([z1, z2], dim=1)
             gradient = torch.empty_like(z) if any(ctx.needs_input_grad) else None
-            sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else _tiles_of_each
+            kernels = kernels_for(z.device, z.dtype, z.shape[2])
+            tiles = _tiles_of_each if kernels is None else kernels.twin_sum
+            sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else tiles
             total = sweep(z, gradient) - 2 * (z1 * z2).sum(dtype=torch.promote_types(z.dtype, torch.float32))
             scale = 1.0 / (groups * 2 * n)
             if gradient is not None:

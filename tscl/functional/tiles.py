@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,6 +29,31 @@ def spans(length: int, step: int) -> list[slice]:
 def square_side(device: torch.device) -> int:
     """Return the side of a square tile."""
     return int(tile_elements(device) ** 0.5)
+
+
+def kernels_for(device: torch.device, dtype: torch.dtype, dim: int) -> ModuleType | None:
+    """Return the kernels for such vectors, None where PyTorch serves: all but half precision on a GPU."""
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return None
+    kernels = _kernels(device)
+    return kernels if kernels is not None and dim <= kernels.LARGEST_DIM else None
+
+
+@cache
+def _kernels(device: torch.device) -> ModuleType | None:
+    """Import the kernels if Triton is installed, the GPU has the shared memory for them, and one can be run."""
+    try:
+        from tscl.functional import triton_tiles
+    except ImportError:
+        return None
+    if torch.cuda.get_device_properties(device).shared_memory_per_block_optin < triton_tiles.SHARED_BYTES:
+        return None
+    try:
+        triton_tiles.normalisers(*torch.zeros(2, 1, 16, dtype=torch.float16, device=device))
+    except Exception as error:
+        warnings.warn(f"Triton cannot build kernels here ({error}): contrasts are computed by PyTorch.", stacklevel=2)
+        return None
+    return triton_tiles
 
 
 def _tiles(n: int, m: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
@@ -107,7 +135,12 @@ def _copies(ids: Tensor, i: slice, j: slice) -> Tensor:
 
 
 def pair_logsumexp(
-    q: Tensor, k: Tensor, *, without: Tensor | None = None, within: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    *,
+    without: Tensor | None = None,
+    within: Tensor | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return log-sum-exps of the rows and columns of ``q @ k.T``, and its diagonal, in memory linear in N and M.
 
@@ -120,6 +153,9 @@ def pair_logsumexp(
         Ids of ``q`` and of the first N of ``k``: pairs i != j with one id, 0 or more, are left out.
     within : Tensor, shape (N,), integer, optional
         Ids whose pairs i != j, of one id that is 0 or more, are summed up; M is N.
+    dtype : torch.dtype, optional
+        Precision that ``q`` and ``k`` were computed in, where they are given in a higher one. If it is half precision
+        and a GPU has kernels that sum its products in single, they are rounded to it.
 
     Returns
     -------
@@ -130,4 +166,8 @@ def pair_logsumexp(
     total : Tensor, scalar, float32 or float64
         Sum of the similarities of pairs ``within``, 0 without them. All four are differentiable once.
     """
+    dtype = dtype or q.dtype
+    kernels = kernels_for(q.device, dtype, q.shape[1]) if len(q) else None
+    if kernels is not None:
+        return kernels.pair_normalisers(q, k, without, within, dtype)
     return _PairNormalisers.apply(q, k, without, within)
