@@ -15,10 +15,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import measure_side, peak, resident
+from measuring import figure, keep, measure_side, peak, resident
 from torch import Tensor
 
 from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent, observation_contrast
@@ -89,7 +91,7 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[
 }
 
 
-def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, float]:
+def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, Any]:
     """Measure one version of one loss at one size."""
     function = LOSSES[loss][0 if version == "ours" else 1]
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[st
     slope = float(
         sum((g.double() * torch.linspace(-1, 1, g.numel(), device=g.device).view_as(g)).sum() for g in gradients)
     )
-    return {"seconds": statistics.median(times), "memory": held, "value": float(value), "slope": slope}
+    return {"seconds": statistics.median(times), "times": times, "memory": held, "value": float(value), "slope": slope}
 
 
 def main() -> None:
@@ -133,6 +135,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -142,14 +145,17 @@ def main() -> None:
         return
 
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
-    print(f"{where}, {args.dtype}, torch {torch.__version__}; forward and backward, median of {args.repeats}\n")
+    how = f"{where}, {args.dtype}; forward and backward, {args.repeats} times for each size in a process of its own"
+    print(f"{how}, torch {torch.__version__}, median\n")
     print("| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | time ~ N^ | MB ~ N^ |")
     print("|" + "---|" * 11)
+    rows = []
     for loss in args.losses:
-        last: dict[str, float] | None = None
+        last: dict[str, Any] | None = None
         size = args.smallest
         while size <= args.largest:
-            ours = measure_side(f"{loss}/ours/{size}")
+            ours, plain = measure_side(f"{loss}/ours/{size}"), None
+            name, differs = f"{loss}, N = {size:,}", []
             cells = [loss, f"{size:,}", f"{ours['seconds']:.3f}", f"{ours['memory']:.0f}"]
             if size <= LARGEST_PLAIN.get(loss, args.largest):
                 plain = measure_side(f"{loss}/plain/{size}")
@@ -162,10 +168,17 @@ def main() -> None:
                 cells += [f"{one:.0e}" for one in differs]
             else:
                 cells += ["-"] * 5
-            grown = ["seconds", "memory"] if last else []
-            cells += [f"{math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)):.2f}" for key in grown] or ["-", "-"]
+            grown = [math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)) for key in ("seconds", "memory") if last]
+            cells += [f"{one:.2f}" for one in grown] or ["-", "-"]
             print("| " + " | ".join(cells) + " |", flush=True)
+            rows.append(figure(name, "s", ours["times"], plain["times"] if plain else ()))
+            rows.append(figure(name, "MB", [ours["memory"]], [plain["memory"]] if plain else ()))
+            for what, value in zip(("loss", "gradient"), differs, strict=False):
+                rows.append(figure(name, f"relative difference of the {what}", [value]))
+            for unit, value in zip(("s", "MB"), grown, strict=False):
+                rows.append(figure(f"{loss}, from half to N = {size:,}", f"exponent of {unit}", [value]))
             last, size = ours, 2 * size
+    keep(args.json, how, rows, "the whole matrix of similarities")
 
 
 if __name__ == "__main__":
