@@ -44,13 +44,18 @@ def judged(target: Target, row: dict[str, Any], quick: bool) -> str:
 
 
 def missing(part: Part, gpu: bool) -> str:
-    """Return why a part has no figure, and what to do."""
+    """Return why a part has no figure."""
     if part.on_gpu and not gpu:
         return "not measured: no GPU was at hand"
     if not part.script:
         return "not measured: no benchmark of it is there yet"
+    return "not measured yet"
+
+
+def remedy(part: Part) -> str:
+    """Return what measures a part that can be measured here."""
     give = " and ".join(GIVE[one] for one in part.inputs(quick=False))
-    return f"not measured yet: `python benchmarks/run.py --only {part.name}`" + (f" with {give}" if give else "")
+    return f"Not measured yet: run `python benchmarks/run.py --only {part.name}`" + (f" with {give}." if give else ".")
 
 
 def table(part: Part, result: dict[str, Any] | None, gpu: bool) -> list[str]:
@@ -72,7 +77,8 @@ def section(part: Part, result: dict[str, Any] | None, machines: list[dict[str, 
     """Return heading, how it was measured, and the table."""
     texts = [f"## {part.title}"]
     if result is None:
-        texts.append(f"{missing(part, gpu).capitalize()}.")
+        why = missing(part, gpu)
+        texts.append(remedy(part) if why == "not measured yet" else f"N{why[1:]}.")
     else:
         versions = result["versions"]
         texts.append(

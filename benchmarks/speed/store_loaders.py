@@ -138,7 +138,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--files", type=int, default=20)
-    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--batches", type=int, default=60, help="that the others read; a store reads 20 times as many")
     parser.add_argument("--folder", type=Path, help="scratch space")
     parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     loaders(parser.parse_args())
