@@ -122,7 +122,13 @@ def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[st
     slope = float(
         sum((g.double() * torch.linspace(-1, 1, g.numel(), device=g.device).view_as(g)).sum() for g in gradients)
     )
-    return {"seconds": statistics.median(times), "times": times, "memory": held, "value": float(value), "slope": slope}
+    return {
+        "seconds": statistics.median(times),
+        "times": times,
+        "memory": held,
+        "value": float(value.detach()),
+        "slope": slope,
+    }
 
 
 def main() -> None:
@@ -145,7 +151,7 @@ def main() -> None:
         return
 
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
-    how = f"{where}, {args.dtype}; forward and backward, {args.repeats} times for each size in a process of its own"
+    how = f"{where}, {args.dtype}; forward and backward, {args.repeats} rounds, each size in a process of its own"
     print(f"{how}, torch {torch.__version__}, median\n")
     print("| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | time ~ N^ | MB ~ N^ |")
     print("|" + "---|" * 11)
