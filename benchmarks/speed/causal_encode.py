@@ -85,8 +85,8 @@ def main() -> None:
         print(f"dim {dim}, depth 10, receptive field {deep.receptive_field}: one pass {one}", flush=True)
         rows.append(figure(f"dim {dim}, depth 10", "s", times))
     how = (
-        f"{args.threads} thread(s), {len(x)} channels, {x.shape[1]:,} steps; {args.repeats} rounds of one pass; a window "
-        f"for every step timed on {args.windows or x.shape[1]:,} and its context and scaled to all"
+        f"{args.threads} thread(s), {len(x)} channels, {x.shape[1]:,} steps; {args.repeats} rounds of one pass; a "
+        f"window for every step timed on {args.windows or x.shape[1]:,} and its context and scaled to all"
     )
     keep(args.json, how, rows, "a window for every step")
 

@@ -2,8 +2,9 @@
 
     python benchmarks/speed/store_loaders.py --root EDF_FOLDER [--files 20]
 
-The same random batches come from a store through ``BatchLoader``, and through torch's ``DataLoader`` from recordings, by
-``mne`` and, where it is installed, by braindecode's lazy windows; without workers and with two. The values are compared.
+The same random batches come from a store through ``BatchLoader``, and from recordings through torch's ``DataLoader``:
+by ``mne`` and, where it is installed, by braindecode's lazy windows. Each without workers and with two; the values are
+compared.
 """
 
 from __future__ import annotations
