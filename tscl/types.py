@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+SENT_BY_VALUE = 2**16
+"""Bytes of a tensor, up to which a worker process sends its values instead of shared memory."""
 
 
 class Sensors(NamedTuple):
@@ -73,16 +79,7 @@ class Batch:
         return len(self.x)
 
     def _apply(self, function: Any) -> Batch:
-        def walk(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return function(value)
-            if isinstance(value, dict):
-                return {key: walk(item) for key, item in value.items()}
-            if isinstance(value, Sensors):
-                return Sensors(*(walk(item) for item in value))
-            return value
-
-        return Batch(**{f.name: walk(getattr(self, f.name)) for f in fields(self)})
+        return Batch(*(_walk(getattr(self, f.name), Tensor, function) for f in fields(self)))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with every tensor on ``device``."""
@@ -91,3 +88,37 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, for asynchronous copies to a GPU."""
         return self._apply(lambda tensor: tensor.pin_memory())
+
+
+def _walk(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to everything of a kind within a field of a batch."""
+    if isinstance(value, kind):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _walk(item, kind, function) for key, item in value.items()}
+    if isinstance(value, Sensors):
+        return Sensors(*(_walk(item, kind, function) for item in value))
+    return value
+
+
+def _sent(batch: Batch) -> tuple[Callable[..., Batch], tuple[Any, ...]]:
+    """Say how a batch goes from a worker to the process that asked for it.
+
+    A tensor in shared memory costs a connection between the two and a file descriptor, whatever its size, so that four
+    columns of ids cost more than the signals. Small tensors therefore go through the queue as their values.
+    """
+
+    def value(tensor: Tensor) -> Tensor | np.ndarray:
+        plain = tensor.device.type == "cpu" and tensor.dtype in (torch.int64, torch.float32)
+        small = plain and not tensor.requires_grad and tensor.nbytes <= SENT_BY_VALUE
+        return tensor.numpy() if small else tensor
+
+    return _received, tuple(_walk(getattr(batch, f.name), Tensor, value) for f in fields(batch))
+
+
+def _received(*values: Any) -> Batch:
+    """Return the batch that was sent."""
+    return Batch(*(_walk(value, np.ndarray, torch.from_numpy) for value in values))
+
+
+ForkingPickler.register(Batch, _sent)

@@ -19,10 +19,11 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import measure_side, peak, resident
+from measuring import figure, keep, measure_side, peak, resident
 from torch import Tensor, nn
 
 from tscl.encoders import BrainConv
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", choices=["ours", "reference", "loader"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -132,14 +134,18 @@ def main() -> None:
     names = ["ours", *(["reference"] if args.reference else [])]
     rounds = [{name: measure_side(name) for name in names} for _ in range(args.rounds)]
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
-    print(
-        f"step of the brain model, {where}, {args.precision}: B={args.batch} C={args.channels} T={args.times} "
-        f"virtual={args.virtual} hidden={args.hidden} F={args.features}, torch {torch.__version__}; median of "
-        f"{args.rounds} rounds of {args.steps} steps"
+    how = (
+        f"{where}, {args.precision}: B={args.batch} C={args.channels} T={args.times} virtual={args.virtual} "
+        f"hidden={args.hidden} F={args.features}; {args.rounds} rounds of {args.steps} steps"
     )
+    print(f"step of the brain model, {how}, torch {torch.__version__}, median")
     for name in names:
         seconds, memory = (statistics.median(one[name][key] for one in rounds) for key in ("seconds", "memory"))
         print(f"{name:>10}: {seconds:.4f} s a step ({1 / seconds:.2f} steps/s), {memory:.0f} MB")
+    rows = [
+        figure(f"B = {args.batch}", unit, *([one[name][key] for one in rounds] for name in names))
+        for key, unit in {"seconds": "s a step", "memory": "MB"}.items()
+    ]
     if args.reference:
         for key in ("seconds", "memory"):
             ratios = sorted(one["reference"][key] / one["ours"][key] for one in rounds)
@@ -148,6 +154,9 @@ def main() -> None:
         said = measure_side("loader")
         share = 100 * said["share"]
         print(f"through the loader: {said['seconds']:.4f} s a step, {share:.1f} % of it waiting for batches")
+        rows.append(figure(f"B = {args.batch}, through the loader", "s a step", [said["seconds"]]))
+        rows.append(figure(f"B = {args.batch}, through the loader", "% of a step waiting for its batch", [share]))
+    keep(args.json, how, rows, "brain_reference.py" if args.reference else "")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from measuring import figure, keep
 
 from tscl.data import load_task
 from tscl.encoders import CausalConvEncoder
@@ -26,26 +28,26 @@ from tscl.evaluation import embed_series
 CONTEXT = 200
 
 
-def timed(encoder: CausalConvEncoder, x: np.ndarray, method: str, repeats: int = 1) -> tuple[float, np.ndarray]:
-    """Return the median time of some calls, in seconds, and the embeddings."""
+def timed(encoder: CausalConvEncoder, x: np.ndarray, method: str, repeats: int = 1) -> tuple[list[float], np.ndarray]:
+    """Return the time of each call, in seconds, and the embeddings."""
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
         z = embed_series(encoder, x, method=method, context=CONTEXT)
         times.append(time.perf_counter() - begin)
-    return statistics.median(times), z
+    return times, z
 
 
-def compare(x: np.ndarray, dim: int, n_windows: int, repeats: int) -> None:
-    """Print times, their ratio and the difference for an encoder that sees 188 steps."""
+def compare(x: np.ndarray, dim: int, n_windows: int, repeats: int) -> list[dict[str, Any]]:
+    """Print and return times, their ratio and the difference for an encoder that sees 188 steps."""
     encoder = CausalConvEncoder(len(x), dim=dim, depth=3)
     n_steps = x.shape[1]
     count = n_windows or n_steps
     first = (n_steps - count) // 2
     part = x[:, max(0, first - CONTEXT) : first + count]
-    one, z = timed(encoder, x, "one_pass", repeats)
-    seconds, windows = timed(encoder, part, "sliding")
-    sliding = seconds * n_steps / part.shape[1]
+    times, z = timed(encoder, x, "one_pass", repeats)
+    [seconds], windows = timed(encoder, part, "sliding")
+    one, sliding = statistics.median(times), seconds * n_steps / part.shape[1]
     difference = np.abs(z[first : first + count] - windows[-count:]).max() / z.std()
     print(
         f"dim {dim}, depth 3, receptive field {encoder.receptive_field}: one pass {one:.2f} s, sliding {sliding:.0f} s "
@@ -53,6 +55,11 @@ def compare(x: np.ndarray, dim: int, n_windows: int, repeats: int) -> None:
         f"largest relative difference {difference:.1e}",
         flush=True,
     )
+    name = f"dim {dim}, depth 3"
+    return [
+        figure(name, "s", times, [sliding]),
+        figure(name, "largest difference / standard deviation", [float(difference)]),
+    ]
 
 
 def main() -> None:
@@ -63,16 +70,25 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 320])
     parser.add_argument("--repeats", type=int, default=3, help="calls of one pass, of which the median is taken")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     x = load_task(args.path).x
     print(f"torch {torch.__version__}, {args.threads} thread(s), series {x.shape}")
+    rows = []
     for dim in args.dims:
-        compare(x, dim, args.windows, args.repeats)
+        rows += compare(x, dim, args.windows, args.repeats)
         deep = CausalConvEncoder(len(x), dim=dim)
-        seconds, _ = timed(deep, x, "one_pass", args.repeats)
-        print(f"dim {dim}, depth 10, receptive field {deep.receptive_field}: one pass {seconds:.2f} s", flush=True)
+        times, _ = timed(deep, x, "one_pass", args.repeats)
+        one = f"{statistics.median(times):.2f} s"
+        print(f"dim {dim}, depth 10, receptive field {deep.receptive_field}: one pass {one}", flush=True)
+        rows.append(figure(f"dim {dim}, depth 10", "s", times))
+    how = (
+        f"{args.threads} thread(s), {len(x)} channels, {x.shape[1]:,} steps; {args.repeats} rounds of one pass; a "
+        f"window for every step timed on {args.windows or x.shape[1]:,} and its context and scaled to all"
+    )
+    keep(args.json, how, rows, "a window for every step")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 DIR is a checkout of DL4mHealth/COMET. Both sides train with AdamW and weight averaging; each runs in a process of its
 own, in turn, several times. Printed are the median seconds a step; the peak resident memory beyond what the process
-held before the first step, once with the C library's default allocator and once with one that returns freed blocks at
+held before the first step, with the C library's default allocator and, once, with one that returns freed blocks at
 once (which leaves out fragmentation); the ratios; and the largest difference of a loss for equal weights and inputs.
 """
 
@@ -15,10 +15,11 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import measure_side, peak, resident
+from measuring import figure, keep, measure_side, peak, resident
 
 
 def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", choices=["ours", "reference", "losses"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -138,21 +140,28 @@ def main() -> None:
     rounds = []
     for _ in range(args.rounds):
         rounds.append({name: measure_side(name) for name in names})
-        for name in names:
-            rounds[-1][name]["live"] = measure_side(name, **returning)["memory"]
-    print(
-        f"COMET step, CPU fp32, B={args.batch} C={args.channels} T={args.times} depth={args.depth}, torch "
-        f"{torch.__version__}, {args.threads} threads; median of {args.rounds} rounds of {args.steps} steps"
+    live = {name: [measure_side(name, **returning)["memory"]] for name in names}
+    how = (
+        f"CPU fp32, B={args.batch} C={args.channels} T={args.times} depth={args.depth}, {args.threads} threads; "
+        f"{args.rounds} rounds of {args.steps} steps"
     )
-    keys = {"seconds": "s a step", "memory": "MB, default allocator", "live": "MB, freed blocks returned"}
+    print(f"COMET step, {how}, torch {torch.__version__}, median")
+    units = {"seconds": "s a step", "memory": "MB, default allocator", "live": "MB, freed blocks returned"}
+    measured = {
+        unit: {name: live[name] if key == "live" else [r[name][key] for r in rounds] for name in names}
+        for key, unit in units.items()
+    }
     for name in names:
-        medians = {key: statistics.median(r[name][key] for r in rounds) for key in keys}
-        print(f"{name:>10}: " + "   ".join(f"{medians[key]:8.3f} {unit}" for key, unit in keys.items()))
+        print(f"{name:>10}: " + "   ".join(f"{statistics.median(v[name]):8.3f} {u}" for u, v in measured.items()))
+    rows = [figure(f"B = {args.batch}", u, v["ours"], v.get("reference", ())) for u, v in measured.items()]
     if args.reference:
-        for key in keys:
-            ratios = sorted(r["reference"][key] / r["ours"][key] for r in rounds)
-            print(f"ratio of {key}: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-        print(f"largest relative difference of a loss: {measure_side('losses')['difference']:.1e}")
+        for unit, sides in measured.items():
+            ratios = sorted(b / a for a, b in zip(sides["ours"], sides["reference"], strict=True))
+            print(f"ratio of {unit}: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+        difference = measure_side("losses")["difference"]
+        print(f"largest relative difference of a loss: {difference:.1e}")
+        rows.append(figure(f"B = {args.batch}", "largest relative difference of a loss", [difference]))
+    keep(args.json, how, rows, "the authors' code" if args.reference else "")
 
 
 if __name__ == "__main__":

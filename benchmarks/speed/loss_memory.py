@@ -22,11 +22,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import measure_side, peak, resident
+from measuring import figure, keep, measure_side, peak, resident
 from torch import Tensor
 
 from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent, observation_contrast
@@ -108,8 +109,8 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[[
 }
 
 
-def timed(function: Callable[[], Any], repeats: int, cuda: bool) -> tuple[float, Any]:
-    """Return the median seconds of some calls, and what the last one returned."""
+def timed(function: Callable[[], Any], repeats: int, cuda: bool) -> tuple[list[float], Any]:
+    """Return the seconds of some calls, and what the last one returned."""
     times = []
     for _ in range(repeats):
         if cuda:
@@ -119,7 +120,7 @@ def timed(function: Callable[[], Any], repeats: int, cuda: bool) -> tuple[float,
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
-    return statistics.median(times), result
+    return times, result
 
 
 def product(args: argparse.Namespace, loss: str, size: int) -> dict[str, float]:
@@ -135,10 +136,10 @@ def product(args: argparse.Namespace, loss: str, size: int) -> dict[str, float]:
                 torch.mm(some, others.T, out=block[: len(some) * len(others)].view(len(some), len(others)))
 
     once()
-    return {"seconds": timed(once, args.repeats, device.type == "cuda")[0]}
+    return {"seconds": statistics.median(timed(once, args.repeats, device.type == "cuda")[0])}
 
 
-def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, float]:
+def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[str, Any]:
     """Measure one version of one loss at one size."""
     function = LOSSES[loss][0 if version == "ours" else 1]
     device, dtype = torch.device(args.device), DTYPES[args.dtype]
@@ -159,12 +160,18 @@ def run(args: argparse.Namespace, loss: str, version: str, size: int) -> dict[st
     before = torch.cuda.memory_allocated() if cuda else resident()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds, (value, gradients) = timed(lambda: once(z1, z2), args.repeats, cuda)
+    times, (value, gradients) = timed(lambda: once(z1, z2), args.repeats, cuda)
     held = (torch.cuda.max_memory_allocated() - before) / 2**20 if cuda else peak() - before
     slope = float(
         sum((g.double() * torch.linspace(-1, 1, g.numel(), device=g.device).view_as(g)).sum() for g in gradients)
     )
-    return {"seconds": seconds, "memory": held, "value": float(value), "slope": slope}
+    return {
+        "seconds": statistics.median(times),
+        "times": times,
+        "memory": held,
+        "value": float(value.detach()),
+        "slope": slope,
+    }
 
 
 def main() -> None:
@@ -178,6 +185,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128, help="dimensions of the vectors, a multiple of 8")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="fp32", choices=list(DTYPES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -193,16 +201,20 @@ def main() -> None:
         return
 
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
-    print(f"{where}, {args.dtype}, torch {torch.__version__}; forward and backward, median of {args.repeats}\n")
+    rounds = f"{args.repeats} rounds, each size in a process of its own"
+    how = f"{where}, {args.dtype}, D = {args.dim}; forward and backward, {rounds}"
+    print(f"{how}, torch {torch.__version__}, median\n")
     print(
         "| loss | N | s | MB | plain s | plain MB | time ratio | loss off | gradient off | rate | time ~ N^ | MB ~ N^ |"
     )
     print("|" + "---|" * 12)
+    rows = []
     for loss in args.losses:
-        last: dict[str, float] | None = None
+        last: dict[str, Any] | None = None
         size = args.smallest
         while size <= args.largest:
-            ours = measure_side(f"{loss}/ours/{size}")
+            ours, plain = measure_side(f"{loss}/ours/{size}"), None
+            name, differs = f"{loss}, N = {size:,}", []
             cells = [loss, f"{size:,}", f"{ours['seconds']:.3f}", f"{ours['memory']:.0f}"]
             fits = args.device == "cuda" or size <= LARGEST_PLAIN.get(loss, args.largest)
             plain = measure_side(f"{loss}/plain/{size}") if fits else None
@@ -216,11 +228,20 @@ def main() -> None:
                 cells += [f"{one:.0e}" for one in differs]
             else:
                 cells += ["-"] * 5
-            cells.append(f"{3 * measure_side(f'{loss}/product/{size}')['seconds'] / ours['seconds']:.2f}")
-            grown = ["seconds", "memory"] if last else []
-            cells += [f"{math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)):.2f}" for key in grown] or ["-", "-"]
+            rate = 3 * measure_side(f"{loss}/product/{size}")["seconds"] / ours["seconds"]
+            cells.append(f"{rate:.2f}")
+            grown = [math.log2(max(ours[key], 1e-9) / max(last[key], 1e-9)) for key in ("seconds", "memory") if last]
+            cells += [f"{one:.2f}" for one in grown] or ["-", "-"]
             print("| " + " | ".join(cells) + " |", flush=True)
+            rows.append(figure(name, "s", ours["times"], plain["times"] if plain else ()))
+            rows.append(figure(name, "MB", [ours["memory"]], [plain["memory"]] if plain else ()))
+            rows.append(figure(name, "% of the rate of a matrix product", [100 * rate]))
+            for what, value in zip(("loss", "gradient"), differs, strict=False):
+                rows.append(figure(name, f"relative difference of the {what}", [value]))
+            for unit, value in zip(("s", "MB"), grown, strict=False):
+                rows.append(figure(f"{loss}, from half to N = {size:,}", f"exponent of {unit}", [value]))
             last, size = ours, 2 * size
+    keep(args.json, how, rows, "the whole matrix of similarities")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import lightning as L
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tscl.data import Channels, HierarchicalBatchSampler, WindowDataModule, WindowDataset, WindowLoader, eval_loader
+from tscl.data.loading import ReadAhead, read_ahead
 from tscl.types import Batch
 
 
@@ -169,3 +172,41 @@ def test_prediction_keeps_all_windows_in_order():
 
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, use_distributed_sampler=False)
     assert sum(trainer.predict(Predictor(), eval_loader(windows(), 10)), []) == list(range(48))
+
+
+class Made(WindowDataset):
+    """Windows that are not only copied; their labels say which process made them."""
+
+    def __getitem__(self, index) -> Batch:
+        batch = super().__getitem__(index)
+        return Batch(batch.x + 1, batch.levels, torch.full((len(batch),), os.getpid()))
+
+
+def test_windows_that_a_class_makes_are_made_by_the_workers():
+    plain = windows()
+    data = Made(plain.signals, plain.metadata, plain.channels, plain.levels)
+    batches = list(eval_loader(data, 5, num_workers=2))
+    assert sum(map(seen, batches), []) == list(range(1, 49))
+    makers = {maker for batch in batches for maker in batch.y.tolist()}
+    assert len(makers) == 2
+    assert os.getpid() not in makers
+
+
+def test_workers_send_the_numbers_of_windows_that_are_only_copied(tmp_path):
+    windows().save(tmp_path / "store")
+    data = WindowDataset.open(tmp_path / "store").select([5, 3, 40])
+    assert read_ahead(data, 0) is data
+    ahead = read_ahead(data, 2)
+    assert isinstance(ahead, ReadAhead)
+    assert (len(ahead), ahead[[2, 0]]) == (3, [2, 0])
+    [batch] = eval_loader(data, 5, num_workers=1)
+    assert seen(batch) == [5, 3, 40]
+    assert all(torch.equal(batch.levels[level], data[:].levels[level]) for level in data.levels)
+
+
+def test_windows_behind_a_url_are_fetched_by_the_workers(tmp_path):
+    fs = pytest.importorskip("fsspec").filesystem("memory")
+    windows().save(tmp_path / "store")
+    fs.put(str(tmp_path / "store"), "/ahead", recursive=True)
+    data = WindowDataset.open("memory://ahead")
+    assert read_ahead(data, 2) is data
