@@ -1,0 +1,94 @@
+"""A run of two processes (gloo, CPU) that was stopped goes on as if nothing had happened."""
+
+import pandas as pd
+import pytest
+import torch
+
+if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+    pytest.skip("this torch has no gloo backend", allow_module_level=True)
+
+KEEP = '''
+import shutil
+from pathlib import Path
+
+import lightning as L
+
+
+class Keep(L.Callback):
+    """Keep a copy of the last checkpoint by the step that it was written after."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        last = Path(trainer.default_root_dir, "checkpoints", "last.ckpt")
+        if trainer.is_global_zero and last.exists():
+            shutil.copy(last, Path(__file__).parent / f"{trainer.global_step}.ckpt")
+'''
+
+CONFIG = """\
+seed_everything: 0
+model:
+  class_path: tscl.learners.ContrastiveLearner
+  init_args:
+    encoder: {class_path: tscl.encoders.DilatedConvEncoder, init_args: {dim: 8, hidden: 8, depth: 2}}
+    heads:
+      - {class_path: tscl.heads.ObservationHead, init_args: {view: learned, weight: 0.25}}
+      - {class_path: tscl.heads.SampleHead, init_args: {view: learned, weight: 0.25}}
+      - {class_path: tscl.heads.GroupHead, init_args: {level: patient, weight: 0.5}}
+    views:
+      clean: tscl.augmenters.Identity
+      learned: tscl.augmenters.ParametricAugmenter
+    lr: 1.0e-2
+    across_processes: ring
+data:
+  class_path: tscl.data.CohortDataModule
+  init_args:
+    study: {class_path: tscl.data.datasets.SimulatedECG, init_args: {n_patients: 8, n_trials: 2}}
+    batch_size: 8
+    split: {val: 0.2, test: 0.3, seed: 0}
+trainer:
+  accelerator: cpu
+  devices: 2
+  strategy: ddp
+  max_epochs: 2
+  enable_progress_bar: false
+  callbacks: [keep.Keep]
+checkpoint_every: 1
+"""
+BATCHES = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, fit):
+    """A configuration, with its run that was never stopped in ``whole``, and copies of its checkpoints."""
+    folder = tmp_path_factory.mktemp("resume")
+    (folder / "keep.py").write_text(KEEP)
+    (folder / "config.yaml").write_text(CONFIG)
+    fit(folder, "--trainer.default_root_dir", str(folder / "whole"))
+    return folder
+
+
+def check_equal(run, whole):
+    for name in ("encoder.safetensors", "augmenter_learned.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = (torch.load(one / "checkpoints" / "last.ckpt", weights_only=True) for one in (run, whole))
+    assert ours["global_step"] == theirs["global_step"] == 2 * BATCHES
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    different = [
+        name for name, value in ours["state_dict"].items() if not torch.equal(value, theirs["state_dict"][name])
+    ]
+    assert different == []
+    pd.testing.assert_frame_equal(*(pd.read_csv(one / "metrics.csv") for one in (run, whole)), rtol=1e-6)
+
+
+def test_stopped_after_an_epoch_it_ends_with_the_same_weights(folder, fit):
+    place = ("--trainer.default_root_dir", str(folder / "run"))
+    fit(folder, *place, "--trainer.max_epochs", "1")
+    assert len(pd.read_csv(folder / "run" / "metrics.csv")) == 1
+    fit(folder, *place, "--ckpt_path", "last")
+    check_equal(folder / "run", folder / "whole")
+
+
+def test_stopped_within_an_epoch_it_logs_the_same_means(folder, fit):
+    checkpoint = folder / f"{BATCHES - 1}.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == BATCHES - 1
+    fit(folder, "--trainer.default_root_dir", str(folder / "mid"), "--ckpt_path", str(checkpoint))
+    check_equal(folder / "mid", folder / "whole")
