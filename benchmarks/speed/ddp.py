@@ -2,8 +2,9 @@
 
     python benchmarks/speed/ddp.py [--across ring]
 
-Sizes are those of configs/comet/simulated_ecg.yaml. Two processes of one thread each share the batch (gloo); one process
-takes the whole of it, with one thread and with two. Every side runs in processes of its own, in turn, several times.
+Sizes are those of configs/comet/simulated_ecg.yaml. Two processes of one thread each share the batch (gloo); one
+process takes the whole of it, with one thread and with two. Every side runs in processes of its own, in turn, several
+times.
 Printed are the median windows/s of every side, and of its ratio to one process with one thread, with the lowest and
 highest round. Two processes can at most double it; on one machine they compete with one process of two threads.
 """

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from tscl.distributed import JoinedBatch
 from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent
 
-ROWS, EXTRA, DIM = (3, 5, 1), (0, 2, 1), 4
+ROWS, EXTRA, DIM = (3, 5, 1, 2), (0, 2, 1, 0), 4
 """Windows of a process, its further columns, and their length."""
 HELD_ROWS, HELD_STEPS = 4, 512
 

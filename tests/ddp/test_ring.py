@@ -1,4 +1,4 @@
-"""The ring on two and three processes (gloo, CPU) against the whole matrix, and what it holds in memory."""
+"""The ring on two to four processes (gloo, CPU) against the whole matrix, and what it holds in memory."""
 
 import os
 import subprocess
@@ -18,11 +18,11 @@ import ring  # noqa: E402
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """What each of two and of three processes said."""
+    """What each of two, three and four processes said."""
     folder = tmp_path_factory.mktemp("ring")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = {}
-    for world in (2, 3):
+    for world in (2, 3, 4):
         command = [sys.executable, str(SCRIPT), str(folder / str(world))]
         processes = [
             subprocess.Popen([*command, str(rank), str(world)], env=environment, stderr=subprocess.PIPE, text=True)
@@ -69,7 +69,7 @@ def whole(world, kind):
     return results, list(zip(gradients[:world], gradients[world:], strict=True))
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, 3, 4])
 @pytest.mark.parametrize("kind", ["all", "without", "within"])
 def test_it_equals_the_matrix_of_all_pairs(said, world, kind):
     results, gradients = whole(world, kind)
@@ -81,9 +81,8 @@ def test_it_equals_the_matrix_of_all_pairs(said, world, kind):
 
 @pytest.mark.parametrize("loss", ["group", "info_nce", "nt_xent", "clip"])
 def test_no_process_holds_all_embeddings(said, loss):
-    """A third process adds nothing to what the others hold in a ring, and two blocks of embeddings if they gather."""
+    """A fourth process adds nothing to what the others hold in a ring, and two blocks of embeddings if they gather."""
     block = ring.HELD_ROWS * 8 * ring.HELD_STEPS * 4
-    two, three = ([rank["held"][loss] for rank in said[world]] for world in (2, 3))
-    assert three[0]["gather"] - two[0]["gather"] > 2 * block
-    for of_two, of_three in zip(two, three, strict=False):
-        assert of_three["ring"] - of_two["ring"] < 0.1 * block
+    three, four = ([rank["held"][loss] for rank in said[world]] for world in (3, 4))
+    assert four[0]["gather"] - three[0]["gather"] > 2 * block
+    assert max(rank["ring"] for rank in four) - min(rank["ring"] for rank in three) < 0.1 * block

@@ -1,5 +1,5 @@
 """The one place that talks to other processes."""
 
-from tscl.distributed.joined import JoinedBatch, world_size
+from tscl.distributed.joined import JoinedBatch, sum_of_all, world_size
 
-__all__ = ["JoinedBatch", "world_size"]
+__all__ = ["JoinedBatch", "sum_of_all", "world_size"]

@@ -17,6 +17,13 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def sum_of_all(mine: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, without a gradient."""
+    total = mine.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
 class JoinedBatch:
     """How the batches of all processes lie behind each other.
 

@@ -67,7 +67,7 @@ class _RingNormalisers(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         q, k, without, within, rows, columns = ctx.saved_tensors
         of_rows, of_columns, of_own, of_total = grad_outputs
-        grad_q, grad_k = torch.zeros_like(q, dtype=rows.dtype), torch.zeros_like(k, dtype=rows.dtype)
+        grad_q, grad_k = (rows.new_zeros(one.shape) for one in (q, k))
         turn = ctx.turn
         visitors = [*_leaving(k, without, within), columns, of_columns.contiguous()]
         for stop in range(turn.world):

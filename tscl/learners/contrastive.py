@@ -18,7 +18,7 @@ from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
-from tscl.learners.joining import joined_batch
+from tscl.learners.joining import joined_batch, load_logged, save_logged
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
@@ -333,10 +333,12 @@ class ContrastiveLearner(L.LightningModule):
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the augmenters' optimizer."""
+        """Add the state of the augmenters' optimizer, and what the other processes have logged."""
+        save_logged(self, checkpoint)
         if self.augmenter_training is not None:
             checkpoint["augmenter_training"] = self.augmenter_training.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the augmenters' optimizer until there is one."""
+        load_logged(self, checkpoint)
         self._augmenter_state = checkpoint.get("augmenter_training")

@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
-from tscl.learners.joining import joined_batch
+from tscl.learners.joining import joined_batch, load_logged, save_logged
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.losses import ClipLoss
@@ -182,6 +182,14 @@ class CrossModalLearner(L.LightningModule):
             assert self.encoder is not None
             self.best_loss.fill_(loss)
             self.best.load_state_dict(self.encoder.state_dict())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the other processes have logged."""
+        save_logged(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave what all processes have logged to the first one."""
+        load_logged(self, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with decoupled weight decay over encoders and loss."""
