@@ -1,7 +1,6 @@
 """Train every head and loss for two steps, on one process with joined batches or on several with uneven parts.
 
-Usage: python joined.py OUT N_PROCESSES gather|ring. Writes losses, gradients and weights of every case, as every
-process has them; with ring of those cases that have one.
+Usage: python joined.py OUT N_PROCESSES. Writes losses, gradients and weights of every case, as every process has them.
 """
 
 import sys
@@ -39,6 +38,8 @@ LOSSES = {
     "siglip": losses.SigLipLoss,
     "regression": losses.RegressionLoss,
 }
+RUNS = {1: ["gather"], 2: ["gather", "ring"], 3: ["ring"]}
+"""How processes see each other's windows, by their number."""
 RING = ["patient", "global", "projection", "comet", "clip", "clip_free_norm"]
 
 
@@ -82,6 +83,10 @@ class Watch(L.Callback):
         self.losses.append(outputs["loss"].detach())
 
 
+def cases(across):
+    return RING if across == "ring" else [*HEADS, *LOSSES]
+
+
 def learner(name, across="gather"):
     torch.manual_seed(1)
     if name in HEADS:
@@ -91,9 +96,9 @@ def learner(name, across="gather"):
     return CrossModalLearner(encoder, LOSSES[name](), lr=1e-2, across_processes=across)
 
 
-def main(out, world, across):
+def main(out, world):
     said = {}
-    for name in RING if across == "ring" else [*HEADS, *LOSSES]:
+    for across, name in [(across, name) for across in RUNS[world] for name in cases(across)]:
         model, watch = learner(name, across), Watch()
         trainer = L.Trainer(
             max_epochs=1,
@@ -111,7 +116,7 @@ def main(out, world, across):
         rank = trainer.global_rank
         trainer.fit(model, DataLoader(list(batches(rank, world)), batch_size=None))
         weights = {key: value for key, value in model.state_dict().items() if "mean" not in key and "scores" not in key}
-        said[name] = {
+        said[f"{across} {name}"] = {
             "mean": trainer.callback_metrics["train/loss"],
             "losses": torch.stack(watch.losses),
             "gradients": watch.gradients,
@@ -121,4 +126,4 @@ def main(out, world, across):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]))

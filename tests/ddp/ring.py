@@ -1,6 +1,7 @@
 """Normalisers in a ring, on one of several processes: their values, their gradients, and the memory that they hold.
 
-Usage: python ring.py OUT RANK WORLD. All processes draw the same vectors and take their own part of them.
+Usage: python ring.py OUT RANK, for each rank below 4: the first two, three and four of them make a ring in turn. All
+processes draw the same vectors and take their own part of them.
 """
 
 import sys
@@ -14,13 +15,14 @@ from torch.utils._pytree import tree_leaves
 from tscl.distributed import JoinedBatch
 from tscl.functional import clip_loss, global_info_nce, group_contrast, nt_xent
 
+WORLDS = (2, 3, 4)
 ROWS, EXTRA, DIM = (3, 5, 1, 2), (0, 2, 1, 0), 4
 """Windows of a process, its further columns, and their length."""
 HELD_ROWS, HELD_STEPS = 4, 512
 
 
 def draw(*shape):
-    return torch.randn(*shape, dtype=torch.float64)
+    return torch.randn(shape, dtype=torch.float64)
 
 
 def drawn(world):
@@ -68,8 +70,8 @@ def held(loss, across):
     return memory.most
 
 
-def main(out, rank, world):
-    dist.init_process_group("gloo", init_method=f"file://{out}.meet", rank=rank, world_size=world)
+def measure(rank, world):
+    """Return what a process says of its part of a ring."""
     q, k, ids, weights = list(drawn(world))[rank]
     everywhere = JoinedBatch(len(q), 1, q.device)
     said = {"held": {}}
@@ -83,9 +85,16 @@ def main(out, rank, world):
         said[kind] = {"found": [one.detach() for one in found], "gradients": list(gradients)}
     for name, loss in LOSSES.items():
         said["held"][name] = {across: held(loss, across) for across in ("ring", "gather")}
-    torch.save(said, f"{out}.{rank}")
-    dist.destroy_process_group()
+    return said
+
+
+def main(out, rank):
+    for world in WORLDS:
+        if rank < world:
+            dist.init_process_group("gloo", init_method=f"file://{out}.meet{world}", rank=rank, world_size=world)
+            torch.save(measure(rank, world), f"{out}.{world}.{rank}")
+            dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))
