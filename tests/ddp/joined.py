@@ -98,7 +98,7 @@ def learner(name, across="gather"):
 
 def main(out, world):
     said = {}
-    for across, name in [(across, name) for across in RUNS[world] for name in cases(across)]:
+    for across, name in [(one, name) for one in RUNS[world] for name in cases(one)]:
         model, watch = learner(name, across), Watch()
         trainer = L.Trainer(
             max_epochs=1,

@@ -1,5 +1,8 @@
 """A run of two processes (gloo, CPU) that was stopped goes on as if nothing had happened."""
 
+import shutil
+from functools import partial
+
 import pandas as pd
 import pytest
 import torch
@@ -53,7 +56,7 @@ trainer:
   callbacks: [keep.Keep]
 checkpoint_every: 1
 """
-BATCHES = 3
+BATCHES = 4
 
 
 @pytest.fixture(scope="module")
@@ -66,29 +69,22 @@ def folder(tmp_path_factory, fit):
     return folder
 
 
-def check_equal(run, whole):
+@pytest.mark.parametrize("step", [BATCHES, BATCHES // 2], ids=["after an epoch", "within an epoch"])
+def test_resumed_it_ends_with_the_weights_and_the_log_of_the_run_that_went_through(folder, fit, step):
+    run, whole = folder / f"stopped{step}", folder / "whole"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(folder / f"{step}.ckpt", run / "checkpoints" / "last.ckpt")
+    fit(folder, "--trainer.default_root_dir", str(run), "--ckpt_path", "last")
     for name in ("encoder.safetensors", "augmenter_learned.safetensors"):
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = (torch.load(one / "checkpoints" / "last.ckpt", weights_only=True) for one in (run, whole))
-    assert ours["global_step"] == theirs["global_step"] == 2 * BATCHES
+    read = partial(torch.load, weights_only=True)
+    stopped, ours, theirs = (read(path) for path in (folder / f"{step}.ckpt", last(run), last(whole)))
+    assert (stopped["global_step"], ours["global_step"], theirs["global_step"]) == (step, 2 * BATCHES, 2 * BATCHES)
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
-    different = [
-        name for name, value in ours["state_dict"].items() if not torch.equal(value, theirs["state_dict"][name])
-    ]
-    assert different == []
+    theirs = theirs["state_dict"]
+    assert [name for name, value in ours["state_dict"].items() if not torch.equal(value, theirs[name])] == []
     pd.testing.assert_frame_equal(*(pd.read_csv(one / "metrics.csv") for one in (run, whole)), rtol=1e-6)
 
 
-def test_stopped_after_an_epoch_it_ends_with_the_same_weights(folder, fit):
-    place = ("--trainer.default_root_dir", str(folder / "run"))
-    fit(folder, *place, "--trainer.max_epochs", "1")
-    assert len(pd.read_csv(folder / "run" / "metrics.csv")) == 1
-    fit(folder, *place, "--ckpt_path", "last")
-    check_equal(folder / "run", folder / "whole")
-
-
-def test_stopped_within_an_epoch_it_logs_the_same_means(folder, fit):
-    checkpoint = folder / f"{BATCHES - 1}.ckpt"
-    assert torch.load(checkpoint, weights_only=True)["global_step"] == BATCHES - 1
-    fit(folder, "--trainer.default_root_dir", str(folder / "mid"), "--ckpt_path", str(checkpoint))
-    check_equal(folder / "mid", folder / "whole")
+def last(run):
+    return run / "checkpoints" / "last.ckpt"
