@@ -88,8 +88,8 @@ def _leaving(k: Tensor, without: Tensor | None, within: Tensor | None) -> list[T
 def _block(q: Tensor, visitors: list[Tensor], without: Tensor | None, within: Tensor | None, home: bool) -> PairBlock:
     """Pair the own rows with the columns that are here."""
     k, *theirs = visitors
-    pairs = [None if mine is None else (mine, theirs.pop(0)) for mine in (without, within)]
-    return PairBlock(q, k, *pairs, home=home)
+    left_out, summed = (None if mine is None else (mine, theirs.pop(0)) for mine in (without, within))
+    return PairBlock(q, k, left_out, summed, home=home)
 
 
 Arriving = tuple[list[Any], list[Tensor], list[Tensor]]

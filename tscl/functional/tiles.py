@@ -142,8 +142,8 @@ class _PairNormalisers(torch.autograd.Function):
 
 def _whole(q: Tensor, k: Tensor, without: Tensor | None, within: Tensor | None) -> PairBlock:
     """Return the block of all pairs."""
-    pairs = [None if ids is None else (ids, column_ids(ids, len(k))) for ids in (without, within)]
-    return PairBlock(q, k, *pairs)
+    left_out, summed = (None if ids is None else (ids, column_ids(ids, len(k))) for ids in (without, within))
+    return PairBlock(q, k, left_out, summed)
 
 
 def column_ids(ids: Tensor, length: int) -> Tensor:
