@@ -10,7 +10,6 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from tscl.distributed import JoinedBatch, sum_of_all, world_size
-from tscl.learners.scores import ScoreLog
 
 
 def joined_batch(learner: L.LightningModule, z: Tensor) -> JoinedBatch | None:
@@ -32,9 +31,6 @@ def save_logged(learner: L.LightningModule, checkpoint: dict[str, Any]) -> None:
     state = checkpoint["state_dict"]
     for name in _sums(learner, state):
         state[name] = sum_of_all(state[name])
-    for name, module in learner.named_modules():
-        if isinstance(module, ScoreLog):
-            state[f"{name}.values"] = sum_of_all(module.values) / world_size()
 
 
 def load_logged(learner: L.LightningModule, checkpoint: dict[str, Any]) -> None:
