@@ -9,18 +9,28 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def two_processes(tmp_path_factory):
+def fit():
+    """Run the ``config.yaml`` of a folder, in which classes of its own may be: ``fit(folder, *options)``."""
+
+    def run(folder, *options):
+        path = os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+        command = [sys.executable, "-m", "tscl.cli.main", "fit", "--config", str(folder / "config.yaml"), *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_processes(tmp_path_factory, fit):
     """Run a configuration: ``two_processes(spy, config)`` returns its folder and the report of each process."""
 
     def run(spy, config):
         folder = tmp_path_factory.mktemp("ddp")
         (folder / "spy.py").write_text(spy)
         (folder / "config.yaml").write_text(config.format(folder=folder))
-        path = os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        command = [sys.executable, "-m", "tscl.cli.main", "fit", "--config", str(folder / "config.yaml")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, done.stderr
+        fit(folder)
         return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
     return run

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tscl.functional.pairs import at_least_single
-from tscl.functional.tiles import pair_logsumexp, spans, tile_elements
+from tscl.functional.tiles import Ring, pair_logsumexp, spans, tile_elements
 
 TINY = 1e-8
 
@@ -48,6 +48,7 @@ def clip_loss(
     ids: Tensor | None = None,
     log_scale: Tensor | None = None,
     symmetric: bool = False,
+    ring: Ring | None = None,
 ) -> Tensor:
     """Contrast windows with the stretches that go with them, against those of the rest of the batch.
 
@@ -70,6 +71,9 @@ def clip_loss(
         is free (Defossez et al.).
     symmetric : bool
         Also contrast each stretch with the windows of the batch, and take the mean of both directions.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -87,7 +91,8 @@ def clip_loss(
     q, k = _flat(z, unit=log_scale is not None), _flat(candidates, unit=True)
     if log_scale is not None:
         q = q * log_scale.exp()
-    rows, columns, own, _ = pair_logsumexp(q, k, without=ids, dtype=torch.promote_types(z.dtype, candidates.dtype))
+    dtype = torch.promote_types(z.dtype, candidates.dtype)
+    rows, columns, own, _ = pair_logsumexp(q, k, without=ids, dtype=dtype, ring=ring)
     loss = (rows - own).mean()
     return (loss + (columns[: len(z)] - own).mean()) / 2 if symmetric else loss
 

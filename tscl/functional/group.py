@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.instance import check_views
-from tscl.functional.tiles import pair_logsumexp
+from tscl.functional.tiles import Ring, pair_logsumexp
 
 
 class _UnitSequence(torch.autograd.Function):
@@ -37,7 +37,9 @@ class _UnitSequence(torch.autograd.Function):
         return torch.addcmul(grad_outputs[0], unit, along, value=-1).mul_(scale)
 
 
-def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1) -> Tensor:
+def group_contrast(
+    z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1, *, ring: Ring | None = None
+) -> Tensor:
     r"""Pull together windows that share an id, across views (COMET, eq. 4 and 5).
 
     The similarity of window i in view 1 and window j in view 2 is the cosine of their flattened sequences, each
@@ -53,6 +55,9 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
         The level's id of every window; a negative id means unknown and has no positives.
     temperature : float
         Divides the cosine.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -67,14 +72,18 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
     check_views(z1, z2)
     if ids.shape != (len(z1),):
         raise ValueError(f"expected one id a window, shape ({len(z1)},), got {tuple(ids.shape)}.")
-    return with_eager_gradient(partial(_group, ids, temperature), z1, z2)
+    every, own = (ids, slice(None)) if ring is None else (ring.tensor(ids), ring.own)
+    later = torch.where(every >= 0, _later_of_group(every), 0)
+    share = with_eager_gradient(partial(_share, ids, later[own], later.sum(), temperature, ring), z1, z2)
+    return share * (len(every) / len(ids))
 
 
-def _group(ids: Tensor, temperature: float, z1: Tensor, z2: Tensor) -> Tensor:
+def _share(
+    ids: Tensor, later: Tensor, pairs: Tensor, temperature: float, ring: Ring | None, z1: Tensor, z2: Tensor
+) -> Tensor:
+    """Return what the windows that are given add to the mean over ``pairs``, the number of those of all processes."""
     h1, h2 = (_UnitSequence.apply(z).flatten(1) for z in (z1, z2))
-    rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids)
-    later = torch.where(ids >= 0, _later_of_group(ids), 0)
-    pairs = later.sum()
+    rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids, ring=ring)
     loss = (((rows + columns) * later).sum() - positives) / (2 * pairs.clamp(min=1))
     return torch.where(pairs > 0, loss, torch.zeros_like(loss))
 

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tscl.functional.pairs import at_least_single, check_pooled, connected_zero
-from tscl.functional.tiles import pair_logsumexp
+from tscl.functional.pairs import at_least_single, check_pooled
+from tscl.functional.tiles import Ring, pair_logsumexp
 
 
-def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
+def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0, *, ring: Ring | None = None) -> Tensor:
     """Contrast every window with its other view, against the other views of the batch (AutoTCL, global contrast).
 
     The mean over both directions of ``-log softmax`` of the cosine similarity at the window's own view (van den Oord
@@ -22,6 +22,9 @@ def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
         One embedding a window, from two views.
     temperature : float
         Divides the cosine similarity.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -34,10 +37,9 @@ def global_info_nce(h1: Tensor, h2: Tensor, temperature: float = 1.0) -> Tensor:
         When the two shapes differ or are not two-dimensional.
     """
     check_pooled(h1, h2)
-    if len(h1) == 1:
-        return connected_zero(h1, h2)
     q, k = (F.normalize(at_least_single(h), dim=1) for h in (h1, h2))
-    rows, columns, own, _ = pair_logsumexp(q / temperature, k, dtype=torch.promote_types(h1.dtype, h2.dtype))
+    dtype = torch.promote_types(h1.dtype, h2.dtype)
+    rows, columns, own, _ = pair_logsumexp(q / temperature, k, dtype=dtype, ring=ring)
     return ((rows + columns) / 2 - own).mean()
 
 

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -72,6 +73,81 @@ def add_exp(total: Tensor, more: Tensor) -> None:
     torch.logaddexp(total, more, out=total)
 
 
+PairedIds = tuple[Tensor, Tensor]
+"""Ids of rows, and ids of columns."""
+
+
+class PairBlock(NamedTuple):
+    """Some rows and columns of the matrix of all pairs, swept in tiles.
+
+    Attributes
+    ----------
+    q : Tensor, shape (N, D), floating
+    k : Tensor, shape (M, D), floating
+    without, within : (Tensor, Tensor) or None, shapes (N,) and (M,), integer
+        Ids of rows and columns: pairs that are left out, and pairs that are summed up.
+    home : bool
+        Whether row i and column i are one window.
+    """
+
+    q: Tensor
+    k: Tensor
+    without: PairedIds | None
+    within: PairedIds | None
+    home: bool = True
+
+    def add_normalisers(self, rows: Tensor, columns: Tensor, own: Tensor, total: Tensor) -> None:
+        """Add the pairs, in place, to log-sum-exps and to the sum; at home write the diagonal into ``own``."""
+        with torch.autocast(self.q.device.type, enabled=False):
+            for i, j, similarity in self._similarities(rows.dtype):
+                add_exp(rows[i], similarity.logsumexp(dim=1))
+                add_exp(columns[j], similarity.logsumexp(dim=0))
+                if self.home:
+                    diagonal, both = _diagonal(similarity, i, j)
+                    own[both] = diagonal
+                if self.within is not None:
+                    total += similarity.masked_fill_(~self._copies(self.within, i, j), 0.0).sum()
+
+    def add_gradients(
+        self,
+        normalisers: tuple[Tensor, Tensor],
+        grad_outputs: tuple[Tensor, Tensor, Tensor, Tensor],
+        grad_q: Tensor,
+        grad_k: Tensor,
+    ) -> None:
+        """Add the gradient, in place, given complete log-sum-exps and the gradients of all four results."""
+        rows, columns = normalisers
+        of_rows, of_columns, of_own, of_total = grad_outputs
+        with torch.autocast(self.q.device.type, enabled=False):
+            for i, j, similarity in self._similarities(rows.dtype):
+                share = (similarity - rows[i, None]).exp_().mul_(of_rows[i, None])
+                share += similarity.sub_(columns[j]).exp_().mul_(of_columns[j])
+                if self.home:
+                    diagonal, both = _diagonal(share, i, j)
+                    diagonal += of_own[both]
+                if self.within is not None:
+                    share += self._copies(self.within, i, j) * of_total
+                share = share.to(self.q.dtype)
+                grad_q[i] += share @ self.k[j]
+                grad_k[j] += share.T @ self.q[i]
+
+    def _similarities(self, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield the tiles of ``q @ k.T``, minus infinity where a column is a copy of the row's own."""
+        for i, j in _tiles(len(self.q), len(self.k), self.q.device):
+            similarity = (self.q[i] @ self.k[j].T).to(dtype)
+            if self.without is not None:
+                similarity.masked_fill_(self._copies(self.without, i, j), -torch.inf)
+            yield i, j, similarity
+
+    def _copies(self, ids: PairedIds, i: slice, j: slice) -> Tensor:
+        """Mark the pairs of a tile that have one id and are not a window with itself; ids below 0 are all different."""
+        rows, columns = ids[0][i], ids[1][j]
+        same = (rows[:, None] == columns) & (columns >= 0)
+        if self.home:
+            _diagonal(same, i, j)[0].fill_(False)
+        return same
+
+
 class _PairNormalisers(torch.autograd.Function):
     """Log-sum-exps over rows and columns, diagonal, sum of pairs; the backward pass computes the tiles once more."""
 
@@ -79,15 +155,7 @@ class _PairNormalisers(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, without: Tensor | None, within: Tensor | None) -> tuple[Tensor, ...]:
         rows = q.new_full((len(q),), -torch.inf, dtype=torch.promote_types(q.dtype, torch.float32))
         columns, own, total = rows.new_full((len(k),), -torch.inf), torch.empty_like(rows), rows.new_zeros(())
-        with torch.autocast(q.device.type, enabled=False):
-            for i, j in _tiles(len(q), len(k), q.device):
-                similarity = _similarity(q, k, without, i, j, rows.dtype)
-                add_exp(rows[i], similarity.logsumexp(dim=1))
-                add_exp(columns[j], similarity.logsumexp(dim=0))
-                diagonal, both = _diagonal(similarity, i, j)
-                own[both] = diagonal
-                if within is not None:
-                    total += similarity.masked_fill_(~_copies(within, i, j), 0.0).sum()
+        _whole(q, k, without, within).add_normalisers(rows, columns, own, total)
         ctx.save_for_backward(q, k, without, within, rows, columns)
         return rows, columns, own, total
 
@@ -95,30 +163,20 @@ class _PairNormalisers(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         q, k, without, within, rows, columns = ctx.saved_tensors
-        of_rows, of_columns, of_own, of_total = grad_outputs
         grad_q, grad_k = torch.zeros_like(q, dtype=rows.dtype), torch.zeros_like(k, dtype=rows.dtype)
-        with torch.autocast(q.device.type, enabled=False):
-            for i, j in _tiles(len(q), len(k), q.device):
-                similarity = _similarity(q, k, without, i, j, rows.dtype)
-                share = (similarity - rows[i, None]).exp_().mul_(of_rows[i, None])
-                share += similarity.sub_(columns[j]).exp_().mul_(of_columns[j])
-                diagonal, both = _diagonal(share, i, j)
-                diagonal += of_own[both]
-                if within is not None:
-                    share += _copies(within, i, j) * of_total
-                share = share.to(q.dtype)
-                grad_q[i] += share @ k[j]
-                grad_k[j] += share.T @ q[i]
+        _whole(q, k, without, within).add_gradients((rows, columns), grad_outputs, grad_q, grad_k)
         return grad_q.to(q.dtype), grad_k.to(k.dtype), None, None
 
 
-def _similarity(q: Tensor, k: Tensor, without: Tensor | None, i: slice, j: slice, dtype: torch.dtype) -> Tensor:
-    """Compute a tile of ``q @ k.T``, minus infinity where a column is a copy of the row's own."""
-    similarity = (q[i] @ k[j].T).to(dtype)
-    if without is not None and j.start < len(without):
-        copies = _copies(without, i, j)
-        similarity[:, : copies.shape[1]].masked_fill_(copies, -torch.inf)
-    return similarity
+def _whole(q: Tensor, k: Tensor, without: Tensor | None, within: Tensor | None) -> PairBlock:
+    """Return the block of all pairs."""
+    left_out, summed = (None if ids is None else (ids, column_ids(ids, len(k))) for ids in (without, within))
+    return PairBlock(q, k, left_out, summed)
+
+
+def column_ids(ids: Tensor, length: int) -> Tensor:
+    """Return the ids of ``length`` columns, of which the first ones are those of the rows and the rest have none."""
+    return F.pad(ids, (0, length - len(ids)), value=-1)
 
 
 def _diagonal(tile: Tensor, i: slice, j: slice) -> tuple[Tensor, slice]:
@@ -128,10 +186,20 @@ def _diagonal(tile: Tensor, i: slice, j: slice) -> tuple[Tensor, slice]:
     return tile[start - i.start :, start - j.start :].diagonal()[:length], slice(start, start + length)
 
 
-def _copies(ids: Tensor, i: slice, j: slice) -> Tensor:
-    """Mark the pairs of a tile that have one id and are not a window with itself; ids below 0 are all different."""
-    own = torch.arange(len(ids), device=ids.device)
-    return (ids[i, None] == ids[j]) & (own[i, None] != own[j]) & (ids[j] >= 0)
+class Ring(Protocol):
+    """A batch that lies on several processes, as a loss sees it from one of them: ``tscl.distributed.JoinedBatch``."""
+
+    @property
+    def own(self) -> slice:
+        """The place of this process's windows among all."""
+
+    def tensor(self, one: Tensor) -> Tensor:
+        """Join a tensor (B, ...) over all processes."""
+
+    def pair_logsumexp(
+        self, q: Tensor, k: Tensor, *, without: Tensor | None = None, within: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Do what :func:`pair_logsumexp` does, for the rows and columns of this process among those of all."""
 
 
 def pair_logsumexp(
@@ -141,6 +209,7 @@ def pair_logsumexp(
     without: Tensor | None = None,
     within: Tensor | None = None,
     dtype: torch.dtype | None = None,
+    ring: Ring | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return log-sum-exps of the rows and columns of ``q @ k.T``, and its diagonal, in memory linear in N and M.
 
@@ -156,6 +225,9 @@ def pair_logsumexp(
     dtype : torch.dtype, optional
         Precision that ``q`` and ``k`` were computed in, where they are given in a higher one. If it is half precision
         and a GPU has kernels that sum its products in single, they are rounded to it.
+    ring : Ring, optional
+        Further rows and columns are on other processes: log-sum-exps and sums go over those of all, the results are of
+        the rows and columns of this one, and the gradient is that of the sum of the losses of all processes.
 
     Returns
     -------
@@ -166,6 +238,8 @@ def pair_logsumexp(
     total : Tensor, scalar, float32 or float64
         Sum of the similarities of pairs ``within``, 0 without them. All four are differentiable once.
     """
+    if ring is not None:
+        return ring.pair_logsumexp(q, k, without=without, within=within)
     dtype = dtype or q.dtype
     kernels = kernels_for(q.device, dtype, q.shape[1]) if len(q) else None
     if kernels is not None:

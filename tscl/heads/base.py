@@ -24,10 +24,14 @@ class Head(nn.Module):
     within : bool
         True where it compares the parts of a window with each other and never two windows, so that its loss is a mean
         over windows (False unless a subclass says so).
+    takes_ring : bool
+        True where ``forward`` also takes ``ring``, through which a loss sees the windows of other processes without
+        gathering them (False unless a subclass says so).
     """
 
     per_step = False
     within = False
+    takes_ring = False
 
     def __init__(self, level: str, view: str, weight: float) -> None:
         super().__init__()

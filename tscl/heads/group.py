@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tscl.functional.tiles import Ring
 from tscl.heads.base import Head
 from tscl.losses import GroupLoss
 
@@ -23,6 +24,8 @@ class GroupHead(Head):
         Divides the cosine similarity.
     """
 
+    takes_ring = True
+
     def __init__(self, level: str, view: str = "clean", weight: float = 0.25, temperature: float = 0.1) -> None:
         super().__init__(level, view, weight)
         self.loss = GroupLoss(temperature)
@@ -32,6 +35,6 @@ class GroupHead(Head):
         """True."""
         return True
 
-    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor]) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor], ring: Ring | None = None) -> Tensor:
         """Return the loss; see :meth:`Head.forward`."""
-        return self.loss(z1, z2, levels[self.level])
+        return self.loss(z1, z2, levels[self.level], ring)

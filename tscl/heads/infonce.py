@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tscl.functional import pool_time
+from tscl.functional.tiles import Ring
 from tscl.heads.base import Head
 from tscl.losses import GlobalInfoNCE, LocalInfoNCE
 
@@ -22,13 +23,15 @@ class GlobalHead(Head):
         Divides the cosine similarity.
     """
 
+    takes_ring = True
+
     def __init__(self, view: str = "learned", weight: float = 1.0, temperature: float = 1.0) -> None:
         super().__init__("global", view, weight)
         self.loss = GlobalInfoNCE(temperature)
 
-    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor]) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor], ring: Ring | None = None) -> Tensor:
         """Return the loss; see :meth:`Head.forward`."""
-        return self.loss(pool_time(z1), pool_time(z2))
+        return self.loss(pool_time(z1), pool_time(z2), ring)
 
 
 class LocalHead(Head):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tscl.functional import pool_time
+from tscl.functional.tiles import Ring
 from tscl.heads.base import Head
 from tscl.losses import NTXentLoss
 
@@ -26,6 +27,8 @@ class ProjectionHead(Head):
         Divides the cosine similarity.
     """
 
+    takes_ring = True
+
     def __init__(
         self, dim: int, projection: int = 128, view: str = "augmented", weight: float = 1.0, temperature: float = 0.5
     ) -> None:
@@ -33,6 +36,6 @@ class ProjectionHead(Head):
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, projection))
         self.loss = NTXentLoss(temperature)
 
-    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor]) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor], ring: Ring | None = None) -> Tensor:
         """Return the loss; see :meth:`Head.forward`."""
-        return self.loss(self.project(pool_time(z1)), self.project(pool_time(z2)))
+        return self.loss(self.project(pool_time(z1)), self.project(pool_time(z2)), ring)

@@ -18,7 +18,7 @@ from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
-from tscl.learners.joining import joined_batch
+from tscl.learners.joining import joined_batch, load_logged, save_logged
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
@@ -64,12 +64,16 @@ class ContrastiveLearner(L.LightningModule):
     encode_chunk_size : int, optional
         Encode so many windows at a time, and again in the backward pass (gradient caching): a batch whose activations
         do not fit into memory costs one more forward pass. Exact, but for encoders with statistics over the batch.
+    across_processes : {"gather", "ring"}
+        While several processes train: how heads see the windows of the others. "gather" joins all embeddings on
+        every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
+        process's own windows; heads that have no ring (``takes_ring``) gather all the same.
 
     Raises
     ------
     ConfigError
-        When a head asks for a view that is not there, nothing is left to learn from, or a head compares the time steps
-        of an encoder that is pooled.
+        When a head asks for a view that is not there, nothing is left to learn from, a head compares the time steps
+        of an encoder that is pooled, or no head has the ring that is asked for.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class ContrastiveLearner(L.LightningModule):
         ema_decay: float = 0.999,
         seed: int = 0,
         encode_chunk_size: int | None = None,
+        across_processes: Literal["gather", "ring"] = "gather",
     ) -> None:
         super().__init__()
         if encode_chunk_size is not None and encode_chunk_size < 1:
@@ -95,6 +100,11 @@ class ContrastiveLearner(L.LightningModule):
         for head in active:
             if head.view not in views:
                 raise ConfigError(f"the {head.level} head asks for the view {head.view!r}; there are {sorted(views)}.")
+        if across_processes == "ring" and not any(head.takes_ring for head in active):
+            raise ConfigError(
+                f"across_processes is ring, but none of the heads has one ({', '.join(h.level for h in active)}): "
+                "leave it at gather."
+            )
         self._factory: EncoderFactory | None = None
         self.encoder: nn.Module | None = None
         self.average: AveragedModel | None = None
@@ -115,6 +125,7 @@ class ContrastiveLearner(L.LightningModule):
         self.ema_decay = ema_decay
         self.seed = seed
         self.encode_chunk_size = encode_chunk_size
+        self.across_processes = across_processes
         self.augmenter_training: AugmenterTraining | None = None
         self._augmenter_state: Mapping[str, Any] | None = None
         self._warned = False
@@ -226,6 +237,8 @@ class ContrastiveLearner(L.LightningModule):
                 return head(*pair, batch.levels)
             if head.within:
                 return everywhere.weighted(head(*pair, batch.levels))
+            if self.across_processes == "ring" and head.takes_ring:
+                return everywhere.weighted(head(*everywhere.cut(*pair), batch.levels, ring=everywhere))
             joined = joined or (*everywhere.embeddings(*pair), everywhere.ids(batch.levels))
             return head(*joined)
 
@@ -320,10 +333,12 @@ class ContrastiveLearner(L.LightningModule):
         return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the augmenters' optimizer."""
+        """Add the state of the augmenters' optimizer, and what the other processes have logged."""
+        save_logged(self, checkpoint)
         if self.augmenter_training is not None:
             checkpoint["augmenter_training"] = self.augmenter_training.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the augmenters' optimizer until there is one."""
+        load_logged(self, checkpoint)
         self._augmenter_state = checkpoint.get("augmenter_training")

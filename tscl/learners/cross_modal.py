@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
-from tscl.learners.joining import joined_batch
+from tscl.learners.joining import joined_batch, load_logged, save_logged
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.losses import ClipLoss
@@ -43,11 +43,15 @@ class CrossModalLearner(L.LightningModule):
         Weight decay (AdamW).
     seed : int
         Seeds weights, dropout and order; see :class:`~tscl.learners.ContrastiveLearner`.
+    across_processes : {"gather", "ring"}
+        While several processes train: how the loss sees the windows of the others. "gather" joins all embeddings on
+        every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
+        process's own windows (``ClipLoss``).
 
     Raises
     ------
     ConfigError
-        When no modality is paired.
+        When no modality is paired, or the loss does not have the ring that is asked for.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class CrossModalLearner(L.LightningModule):
         lr: float = 3e-4,
         weight_decay: float = 0.0,
         seed: int = 0,
+        across_processes: Literal["gather", "ring"] = "gather",
     ) -> None:
         super().__init__()
         paired = {"speech": nn.Identity()} if paired is None else paired
@@ -68,6 +73,9 @@ class CrossModalLearner(L.LightningModule):
         self.best = None if self.encoder is None else _frozen_copy(self.encoder)
         self.register_buffer("best_loss", torch.tensor(torch.inf))
         self.loss = ClipLoss() if loss is None else loss
+        if across_processes == "ring" and not getattr(self.loss, "takes_ring", False):
+            raise ConfigError(f"across_processes is ring, but {type(self.loss).__name__} has none: leave it at gather.")
+        self.across_processes = across_processes
         self.paired = nn.ModuleDict(paired)
         self.mean = MeanMetric(nan_strategy="disable")
         self.mean.persistent(True)
@@ -124,7 +132,11 @@ class CrossModalLearner(L.LightningModule):
         compared = {name: (z, encode(batch.paired[name])) for name, encode in self.paired.items()}
         ids = batch.levels.get("segment")
         pairs = list(compared.values())
-        if (everywhere := joined_batch(self, z)) is not None:
+        everywhere = joined_batch(self, z)
+        if everywhere is not None and self.across_processes == "ring":
+            parts = [everywhere.weighted(self.loss(*pair, ids=ids, ring=everywhere)) for pair in pairs]
+            return torch.stack(parts).sum(), compared
+        if everywhere is not None:
             pairs = [(everywhere.tensor(one), everywhere.tensor(other)) for one, other in pairs]
             ids = None if ids is None else everywhere.tensor(ids)
         return torch.stack([self.loss(*pair, ids=ids) for pair in pairs]).sum(), compared
@@ -170,6 +182,14 @@ class CrossModalLearner(L.LightningModule):
             assert self.encoder is not None
             self.best_loss.fill_(loss)
             self.best.load_state_dict(self.encoder.state_dict())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the other processes have logged."""
+        save_logged(self, checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave what all processes have logged to the first one."""
+        load_logged(self, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with decoupled weight decay over encoders and loss."""

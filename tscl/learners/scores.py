@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from tscl.distributed import sum_of_all, world_size
 from tscl.functional import score_quantiles
 
 QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
@@ -72,6 +73,8 @@ class ScoreLog(nn.Module):
         if not self.due:
             return
         self.due = False
+        if world_size() > 1:  # the mean goes into checkpoints; DDP overwrites buffers with those of the first process
+            self.values.copy_(sum_of_all(self.values) / world_size())
         for name, of_name in zip(self.names, self.values, strict=True):
             for side, of_side in zip(("positive", "negative"), of_name, strict=True):
                 for q, value in zip(QUANTILES, of_side, strict=True):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tscl.errors import ConfigError
 from tscl.functional import clip_loss, siglip_loss
+from tscl.functional.tiles import Ring
 
 
 class ClipLoss(nn.Module):
@@ -29,6 +30,8 @@ class ClipLoss(nn.Module):
         When the temperature is not positive.
     """
 
+    takes_ring = True
+
     def __init__(self, temperature: float | None = None, symmetric: bool = False) -> None:
         super().__init__()
         if temperature is not None and temperature <= 0:
@@ -37,9 +40,17 @@ class ClipLoss(nn.Module):
         start = None if temperature is None else torch.tensor(-math.log(temperature))
         self.log_scale = None if start is None else nn.Parameter(start)
 
-    def forward(self, z: Tensor, speech: Tensor, ids: Tensor | None = None, negatives: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        speech: Tensor,
+        ids: Tensor | None = None,
+        negatives: Tensor | None = None,
+        ring: Ring | None = None,
+    ) -> Tensor:
         """Score windows and their stretches, both of shape (B, F, T)."""
-        return clip_loss(z, speech, negatives=negatives, ids=ids, log_scale=self.log_scale, symmetric=self.symmetric)
+        scale = self.log_scale
+        return clip_loss(z, speech, negatives=negatives, ids=ids, log_scale=scale, symmetric=self.symmetric, ring=ring)
 
     def extra_repr(self) -> str:
         """Show the settings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tscl.functional import group_contrast
+from tscl.functional.tiles import Ring
 
 
 class GroupLoss(nn.Module):
@@ -20,6 +21,6 @@ class GroupLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, z1: Tensor, z2: Tensor, ids: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, ids: Tensor, ring: Ring | None = None) -> Tensor:
         """Score two views, each of shape (B, D, T), with ids of shape (B,)."""
-        return group_contrast(z1, z2, ids, self.temperature)
+        return group_contrast(z1, z2, ids, self.temperature, ring=ring)

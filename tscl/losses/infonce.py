@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tscl.functional import global_info_nce, local_info_nce
+from tscl.functional.tiles import Ring
 
 
 class GlobalInfoNCE(nn.Module):
@@ -20,9 +21,9 @@ class GlobalInfoNCE(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, h1: Tensor, h2: Tensor) -> Tensor:
+    def forward(self, h1: Tensor, h2: Tensor, ring: Ring | None = None) -> Tensor:
         """Score two views, each of shape (B, D)."""
-        return global_info_nce(h1, h2, self.temperature)
+        return global_info_nce(h1, h2, self.temperature, ring=ring)
 
 
 class LocalInfoNCE(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tscl.functional import nt_xent
+from tscl.functional.tiles import Ring
 
 
 class NTXentLoss(nn.Module):
@@ -20,6 +21,6 @@ class NTXentLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, h1: Tensor, h2: Tensor) -> Tensor:
+    def forward(self, h1: Tensor, h2: Tensor, ring: Ring | None = None) -> Tensor:
         """Score two views, each of shape (B, D)."""
-        return nt_xent(h1, h2, self.temperature)
+        return nt_xent(h1, h2, self.temperature, ring=ring)

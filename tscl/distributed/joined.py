@@ -1,4 +1,4 @@
-"""The one place that talks to other processes: batches joined over all of them, with the exact gradient."""
+"""Batches joined over all processes, with the exact gradient."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tscl.distributed.ring import ring_logsumexp
+
 
 def world_size() -> int:
     """Return the number of processes, 1 where none were started."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def sum_of_all(mine: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, without a gradient."""
+    total = mine.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
 class JoinedBatch:
     """How the batches of all processes lie behind each other.
 
-    Every process computes the loss of the joined batch, and its own rows get their exact gradient times the number of
+    Either every process gathers the joined batch and computes its loss, or each computes the part of its own rows while
+    the rows of the others go round (:meth:`pair_logsumexp`). Own rows get their exact gradient times the number of
     processes: averaged over processes, as ``DistributedDataParallel`` does, the gradients of the parameters are those
     of one process with the joined batch. Batches may differ in size from process to process.
 
@@ -30,6 +40,11 @@ class JoinedBatch:
         Time steps of its embeddings; where processes differ, all are cut to the fewest.
     device : torch.device
         Where the communication happens.
+
+    Attributes
+    ----------
+    own : slice
+        The place of this process's windows among all.
     """
 
     def __init__(self, rows: int, steps: int, device: torch.device) -> None:
@@ -39,21 +54,33 @@ class JoinedBatch:
         self.sizes, all_steps = torch.stack(every).T.tolist()
         self.steps = min(all_steps)
         self.rank = dist.get_rank()
+        start = sum(self.sizes[: self.rank])
+        self.own = slice(start, start + rows)
 
     def weighted(self, loss: Tensor) -> Tensor:
         """Return the loss, a mean over the own rows, with the gradient that it has in the mean over all rows."""
         share = self.sizes[self.rank] * len(self.sizes) / sum(self.sizes)
         return loss + (share - 1) * (loss - loss.detach())
 
+    def cut(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut two views, each of shape (B, D, T), to the steps that all processes have."""
+        return z1[..., : self.steps], z2[..., : self.steps]
+
     def embeddings(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
         """Join two views, each of shape (B, D, T), over all processes: (all B, D, T)."""
-        both = torch.stack([z1[..., : self.steps], z2[..., : self.steps]], dim=1)
+        both = torch.stack(self.cut(z1, z2), dim=1)
         joined = _Gather.apply(both, self.sizes, self.rank)
         return joined[:, 0], joined[:, 1]
 
     def tensor(self, one: Tensor) -> Tensor:
         """Join a tensor (B, ...) over all processes."""
         return _Gather.apply(one, self.sizes, self.rank)
+
+    def pair_logsumexp(
+        self, q: Tensor, k: Tensor, *, without: Tensor | None = None, within: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the normalisers of the own rows and columns; see :func:`tscl.distributed.ring.ring_logsumexp`."""
+        return ring_logsumexp(q, k, without=without, within=within)
 
     def ids(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Join the ids of every level."""

@@ -1,0 +1,93 @@
+"""A run of two processes (gloo, CPU) that was stopped goes on as if nothing had happened."""
+
+import shutil
+from functools import partial
+
+import pandas as pd
+import pytest
+import torch
+
+if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+    pytest.skip("this torch has no gloo backend", allow_module_level=True)
+
+KEEP = '''
+import shutil
+from pathlib import Path
+
+import lightning as L
+
+
+class Keep(L.Callback):
+    """Keep a copy of the last checkpoint by the step that it was written after."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        last = Path(trainer.default_root_dir, "checkpoints", "last.ckpt")
+        if trainer.is_global_zero and last.exists():
+            shutil.copy(last, Path(__file__).parent / f"{trainer.global_step}.ckpt")
+'''
+
+CONFIG = """\
+seed_everything: 0
+model:
+  class_path: tscl.learners.ContrastiveLearner
+  init_args:
+    encoder: {class_path: tscl.encoders.DilatedConvEncoder, init_args: {dim: 8, hidden: 8, depth: 2}}
+    heads:
+      - {class_path: tscl.heads.ObservationHead, init_args: {view: learned, weight: 0.25}}
+      - {class_path: tscl.heads.SampleHead, init_args: {view: learned, weight: 0.25}}
+      - {class_path: tscl.heads.GroupHead, init_args: {level: patient, weight: 0.5}}
+    views:
+      clean: tscl.augmenters.Identity
+      learned: tscl.augmenters.ParametricAugmenter
+    lr: 1.0e-2
+    across_processes: ring
+data:
+  class_path: tscl.data.CohortDataModule
+  init_args:
+    study: {class_path: tscl.data.datasets.SimulatedECG, init_args: {n_patients: 8, n_trials: 2}}
+    batch_size: 8
+    split: {val: 0.2, test: 0.3, seed: 0}
+trainer:
+  accelerator: cpu
+  devices: 2
+  strategy: ddp
+  max_epochs: 2
+  enable_progress_bar: false
+  callbacks: [keep.Keep]
+checkpoint_every: 1
+"""
+BATCHES = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, fit):
+    """A configuration, with its run that was never stopped in ``whole``, and copies of its checkpoints."""
+    folder = tmp_path_factory.mktemp("resume")
+    (folder / "keep.py").write_text(KEEP)
+    (folder / "config.yaml").write_text(CONFIG)
+    fit(folder, "--trainer.default_root_dir", str(folder / "whole"))
+    return folder
+
+
+@pytest.mark.parametrize("step", [BATCHES, BATCHES // 2], ids=["after an epoch", "within an epoch"])
+def test_resumed_it_ends_with_the_weights_and_the_log_of_the_run_that_went_through(folder, fit, step):
+    run, whole = folder / f"stopped{step}", folder / "whole"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(folder / f"{step}.ckpt", run / "checkpoints" / "last.ckpt")
+    fit(folder, "--trainer.default_root_dir", str(run), "--ckpt_path", "last")
+    for name in ("encoder.safetensors", "augmenter_learned.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    read = partial(torch.load, weights_only=True)
+    stopped, ours, theirs = (read(path) for path in (folder / f"{step}.ckpt", last(run), last(whole)))
+    assert (stopped["global_step"], ours["global_step"], theirs["global_step"]) == (step, 2 * BATCHES, 2 * BATCHES)
+    torch.testing.assert_close(ours["state_dict"], theirs["state_dict"], rtol=0, atol=0, equal_nan=True)
+    pd.testing.assert_frame_equal(*(pd.read_csv(one / "metrics.csv") for one in (run, whole)), rtol=1e-6)
+
+
+def test_the_means_of_a_checkpoint_are_over_the_windows_of_both_processes(folder):
+    state = torch.load(folder / f"{BATCHES}.ckpt", weights_only=True)["state_dict"]
+    assert state["means.train/loss.weight"] == 40
+
+
+def last(run):
+    return run / "checkpoints" / "last.ckpt"
