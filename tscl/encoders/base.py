@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,12 @@ class Encoder(nn.Module):
 
 
 def encode_pair(
-    encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None, chunk_size: int | None = None
+    encoder: nn.Module,
+    first: View,
+    second: View,
+    sensors: Sensors | None = None,
+    chunk_size: int | None = None,
+    compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Encode two views, in one pass where they differ by the output dropout only, and cut both to what they share.
 
@@ -180,6 +186,8 @@ def encode_pair(
     chunk_size : int, optional
         Encode so many windows at a time, and once more in the backward pass, so that activations of one chunk are held
         (gradient caching, Gao et al., RepL4NLP 2021). Exact, but for encoders with statistics over the batch.
+    compiled : bool
+        Run the encoder through ``torch.compile``; the module itself stays as it is.
 
     Returns
     -------
@@ -192,11 +200,12 @@ def encode_pair(
         When the views share less than one step of the encoder's output.
     """
     if chunk_size is None or len(first.x) <= chunk_size:
-        z1, z2 = _encode(encoder, first, second, sensors)
+        z1, z2 = _encode(encoder, first, second, sensors, compiled)
     else:
         chunks = [slice(start, start + chunk_size) for start in range(0, len(first.x), chunk_size)]
         parts = [
-            checkpoint(_encode_rows, encoder, first, second, sensors, rows, use_reentrant=False) for rows in chunks
+            checkpoint(_encode_rows, encoder, first, second, sensors, rows, compiled, use_reentrant=False)
+            for rows in chunks
         ]
         z1, z2 = (torch.cat(views) for views in zip(*parts, strict=True))
     z1, z2 = _shared(z1, first), _shared(z2, second)
@@ -209,19 +218,47 @@ def encode_pair(
     return z1[:, :, :n_steps], z2[:, :, :n_steps]
 
 
-def _encode(encoder: nn.Module, first: View, second: View, sensors: Sensors | None) -> tuple[Tensor, Tensor]:
-    if _same(first, second) and isinstance(encoder, Encoder):
-        features = encoder.features(first.x, first.mask, sensors)
-        return encoder.output_dropout(features), encoder.output_dropout(features)
-    return encoder(first.x, first.mask, sensors), encoder(second.x, second.mask, sensors)
+def encode_view(encoder: nn.Module, view: View, sensors: Sensors | None = None, compiled: bool = False) -> Tensor:
+    """Encode one view, (B, D, T'); the arguments are those of :func:`encode_pair`."""
+    return _output(encoder, _features(encoder, view, sensors, compiled))
+
+
+def _encode(
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, compiled: bool
+) -> tuple[Tensor, Tensor]:
+    features = _features(encoder, first, sensors, compiled)
+    shared = _same(first, second) and isinstance(encoder, Encoder)
+    others = features if shared else _features(encoder, second, sensors, compiled)
+    return _output(encoder, features), _output(encoder, others)
+
+
+def _features(encoder: nn.Module, view: View, sensors: Sensors | None, compiled: bool) -> Tensor:
+    run = _compiled() if compiled else _run
+    return run(encoder, view.x, view.mask, sensors)
+
+
+def _run(encoder: nn.Module, x: Tensor, mask: Tensor | None, sensors: Sensors | None) -> Tensor:
+    return (encoder.features if isinstance(encoder, Encoder) else encoder)(x, mask, sensors)
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    """Compile a function of the encoder: nothing is attached to the module, whose copies and files stay as they are."""
+    return torch.compile(_run)
+
+
+def _output(encoder: nn.Module, z: Tensor) -> Tensor:
+    """Apply the output dropout: outside of what is compiled, which draws other random numbers."""
+    return encoder.output_dropout(z) if isinstance(encoder, Encoder) else z
 
 
 def _encode_rows(
-    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, rows: slice
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, rows: slice, compiled: bool
 ) -> tuple[Tensor, Tensor]:
     one = _rows_of(first, rows)
     other = one if _same(first, second) else _rows_of(second, rows)
-    return _encode(encoder, one, other, None if sensors is None else Sensors(*(part[rows] for part in sensors)))
+    of_rows = None if sensors is None else Sensors(*(part[rows] for part in sensors))
+    return _encode(encoder, one, other, of_rows, compiled)
 
 
 def _rows_of(view: View, rows: slice) -> View:

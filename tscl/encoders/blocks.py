@@ -14,13 +14,17 @@ def _activation(x: Tensor, left: int) -> Tensor:
 
 
 class _GeluConv(torch.autograd.Function):
-    """``conv1d(gelu(x))`` that keeps ``x`` alone for the backward pass and recomputes the activation."""
+    """``conv1d(gelu(x))`` that keeps ``x`` alone for the backward pass and recomputes the activation.
+
+    The convolution is computed in the type of its weights.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, left: int, padding: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = left, padding, dilation
-        return F.conv1d(_activation(x, left), weight, bias, padding=padding, dilation=dilation)
+        activation = _activation(x, left).to(weight.dtype)
+        return F.conv1d(activation, weight, bias, padding=padding, dilation=dilation)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -28,7 +32,7 @@ class _GeluConv(torch.autograd.Function):
         left, padding, dilation = ctx.geometry
         grad_activation, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             grad_outputs[0],
-            _activation(x, left),
+            _activation(x, left).to(weight.dtype),
             weight,
             [len(weight)],
             [1],
@@ -39,7 +43,7 @@ class _GeluConv(torch.autograd.Function):
             1,
             [True, True, True],
         )
-        grad_x = torch.ops.aten.gelu_backward(grad_activation[:, :, left:], x)
+        grad_x = torch.ops.aten.gelu_backward(grad_activation[:, :, left:].to(x.dtype), x)
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
@@ -74,7 +78,10 @@ class DilatedConv(nn.Module):
         reach = before if torch.compiler.is_exporting() else min(before, (x.shape[2] - 1) // self.dilation)
         weight = weight[:, :, before - reach : before + 1 + (0 if self.causal else reach)]
         left, padding = (reach * self.dilation, 0) if self.causal else (0, reach * self.dilation)
-        if x.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type):
+        if x.requires_grad and torch.is_grad_enabled():
+            if torch.is_autocast_enabled(x.device.type) and weight.dtype == torch.float32:
+                # Autocast does not look into the function: its weights have the type that it would have chosen.
+                weight, bias = (one.to(torch.get_autocast_dtype(x.device.type)) for one in (weight, bias))
             return _GeluConv.apply(x, weight, bias, left, padding, self.dilation)
         return F.conv1d(_activation(x, left), weight, bias, padding=padding, dilation=self.dilation)
 

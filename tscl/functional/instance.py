@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,14 +23,11 @@ def check_views(z1: Tensor, z2: Tensor) -> None:
 
 def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
     """Average a loss over time scales: the series is max-pooled by 2 until one step is left; one step is one scale."""
-    if z1.shape[2] == 1:
-        return loss(z1, z2)
-    total, scales = connected_zero(z1, z2), 0
-    while z1.shape[2] > 1:
-        total = total + loss(z1, z2)
-        scales += 1
+    scales = [loss(z1, z2)]
+    while z1.shape[2] > 3:
         z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)
-    return total / max(scales, 1)
+        scales.append(loss(z1, z2))
+    return torch.stack(scales).mean()
 
 
 def _observation(z1: Tensor, z2: Tensor) -> Tensor:
@@ -118,13 +116,13 @@ def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_u
 
 
 def _hierarchical(alpha: float, temporal_unit: int, z1: Tensor, z2: Tensor) -> Tensor:
-    total, scales = connected_zero(z1, z2), 0
+    terms, scales = [], 0
     while True:
         if alpha != 0:
-            total = total + alpha * _sample(z1, z2)
+            terms.append(alpha * _sample(z1, z2))
         if z1.shape[2] > 1 and alpha != 1 and scales >= temporal_unit:
-            total = total + (1 - alpha) * _observation(z1, z2)
+            terms.append((1 - alpha) * _observation(z1, z2))
         scales += 1
         if z1.shape[2] <= 1:
-            return total / scales
+            return torch.stack(terms).sum() / scales if terms else connected_zero(z1, z2)
         z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)
