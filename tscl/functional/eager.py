@@ -16,7 +16,8 @@ class _EagerGradient(torch.autograd.Function):
         with torch.enable_grad():
             first, second = z1.detach().requires_grad_(), z2.detach().requires_grad_()
             value = loss(first, second)
-            ctx.save_for_backward(*torch.autograd.grad(value, (first, second)))
+            gradients = torch.autograd.grad(value, (first, second))
+            ctx.save_for_backward(*(gradient.contiguous() for gradient in gradients))
         return value.detach()
 
     @staticmethod

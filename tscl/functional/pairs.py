@@ -28,14 +28,14 @@ class _TwinContrast(torch.autograd.Function):
             sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else _tiles_of_each
             scale = 1.0 / (groups * 2 * n)
             total = sweep(z, gradient)
-            if gradient is not None:
-                ctx.save_for_backward(gradient.mul_(scale))
+            ctx.save_for_backward(gradient)
+            ctx.scale = scale
             return total * scale
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         (gradient,) = ctx.saved_tensors
-        grad1, grad2 = (gradient * grad_outputs[0]).chunk(2, dim=1)
+        grad1, grad2 = (gradient * (grad_outputs[0] * ctx.scale)).chunk(2, dim=1)
         return grad1, grad2
 
 
