@@ -34,7 +34,8 @@ class _ShortDropout(nn.Dropout):
         level = min(max(round((1 - self.p) * LEVELS), 1), LEVELS - 1)
         count = input.numel()
         bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-        keep = bits.view(torch.int16)[:count].view(input.shape) < level - LEVELS // 2
+        order = torch.empty_like(input, device="meta").stride()
+        keep = bits.view(torch.int16).as_strided(input.shape, order) < level - LEVELS // 2
         return (input * keep).mul_(LEVELS / level)
 
 

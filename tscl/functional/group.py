@@ -72,7 +72,7 @@ def group_contrast(z1: Tensor, z2: Tensor, ids: Tensor, temperature: float = 0.1
 
 
 def _group(ids: Tensor, temperature: float, z1: Tensor, z2: Tensor) -> Tensor:
-    h1, h2 = (_UnitSequence.apply(z).flatten(1) for z in (z1, z2))
+    h1, h2 = (_UnitSequence.apply(z).mT.flatten(1) for z in (z1, z2))
     rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids)
     later = torch.where(ids >= 0, _later_of_group(ids), 0)
     pairs = later.sum()
