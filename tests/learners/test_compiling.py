@@ -46,14 +46,14 @@ def test_the_encoder_is_one_graph_in_forward_and_backward(kind, chunk, monkeypat
 
 
 @needs_compiler
-def test_training_compiled_is_training(monkeypatch):
+def test_training_compiled_is_training():
     losses, weights = [], []
     for compile in (False, True):
         torch.manual_seed(0)
         encoder = DilatedConvEncoder(2, dim=8, hidden=6, depth=2)
         learner, history = ContrastiveLearner(encoder, COMET_HEADS, COMET_VIEWS, compile=compile), History()
         names = list(learner.state_dict())
-        fit(learner, epochs=2, callbacks=[history])
+        fit(learner, callbacks=[history])
         losses.append(history.frame()["train/loss"])
         weights.append(learner.embedder.state_dict())
         assert list(learner.state_dict()) == names
@@ -77,6 +77,7 @@ def test_the_learner_of_two_modalities_trains_compiled():
             ),
             History(),
         )
+        learner.build(5, 3, 2)
         data = module(val=speech_windows(np.arange(20, 24)))
         trainer(max_epochs=2, callbacks=[history]).fit(learner, datamodule=data)
         losses.append(history.frame()[["train/loss", "val/loss"]].to_numpy())

@@ -86,7 +86,7 @@ def test_steps_are_those_written_out():
     ours = learner(seed=3, weight_decay=0.1)
     encoder = copy.deepcopy(ours.encoder)
     trainer(max_epochs=2, max_steps=5, callbacks=[watch]).fit(ours, datamodule=module())
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2, weight_decay=0.1, fused=True)
     for number, batch in enumerate(watch.batches):
         seed_step(3, number // 3, number % 3, 0)
         ids = batch.levels["segment"]
@@ -140,10 +140,10 @@ def test_validation_accuracy_counts_copies_of_the_own_stretch_as_found():
     logged = {}
     ours.log = lambda name, value, **_: logged.update({name: float(value)})
     batch = windows([0, 1, 1, 2])[np.arange(4)]
-    ours.encoder.forward = lambda x, sensors: batch.paired["speech"][[0, 2, 1, 3]]
+    ours.encoder.features = lambda x, mask, sensors: batch.paired["speech"][[0, 2, 1, 3]]
     ours.validation_step(batch, 0)
     assert logged["val/accuracy"] == 1
-    ours.encoder.forward = lambda x, sensors: batch.paired["speech"][[0, 2, 1, 0]]
+    ours.encoder.features = lambda x, mask, sensors: batch.paired["speech"][[0, 2, 1, 0]]
     ours.validation_step(batch, 0)
     assert logged["val/accuracy"] == 0.75
 

@@ -21,7 +21,7 @@ def _image(x: Tensor) -> Tensor:
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, dilation: int = 1) -> Tensor:
     """Convolve (B, C, T) with (D, C, K), in the order of memory that the device likes; the result keeps that order."""
-    return F.conv2d(_image(x), weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation))[:, :, 0]
+    return F.conv2d(_image(x), weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation)).squeeze(2)
 
 
 def _activation(image: Tensor, left: int) -> Tensor:
@@ -59,7 +59,7 @@ class _GeluConv(torch.autograd.Function):
             [True, True, True],
         )
         grad_x = torch.ops.aten.gelu_backward(grad_activation[..., left:].to(x.dtype), x)
-        return grad_x, grad_weight[:, :, 0], grad_bias, None, None, None
+        return grad_x, grad_weight.squeeze(2), grad_bias, None, None, None
 
 
 class DilatedConv(nn.Module):
@@ -97,8 +97,8 @@ class DilatedConv(nn.Module):
             if torch.is_autocast_enabled(x.device.type) and weight.dtype == torch.float32:
                 # Autocast does not look into the function: its weights have the type that it would have chosen.
                 weight, bias = (one.to(torch.get_autocast_dtype(x.device.type)) for one in (weight, bias))
-            return _GeluConv.apply(_image(x), weight, bias, left, padding, self.dilation)[:, :, 0]
-        activation = _activation(_image(x), left)[:, :, 0]
+            return _GeluConv.apply(_image(x), weight, bias, left, padding, self.dilation).squeeze(2)
+        activation = _activation(_image(x), left).squeeze(2)
         return conv(activation, weight, bias, padding, self.dilation)
 
 
@@ -130,8 +130,10 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, T) to (B, out_channels, T)."""
         out = self.conv2(self.conv1(x))
-        out += conv(x, self.projector.weight, self.projector.bias) if isinstance(self.projector, nn.Conv1d) else x
-        return out
+        # Not in place: what the convolution returns is a view, whose gradient would be copied.
+        if isinstance(self.projector, nn.Conv1d):
+            x = conv(x, self.projector.weight, self.projector.bias)
+        return out + x
 
 
 def residual_blocks(hidden: int, dim: int, depth: int, kernel_size: int, causal: bool = False) -> nn.Sequential:
