@@ -1,6 +1,7 @@
 """Time a training step of the brain model, and what the loader makes it wait; beside any other implementation.
 
-    python benchmarks/speed/brain_step.py [--device cuda --precision bf16] [--reference DIR]
+    python benchmarks/speed/brain_step.py [--device cuda --precision bf16] [--compile] [--reference DIR]
+    python benchmarks/speed/brain_step.py --profile
 
 The defaults are the paper's size: 256 windows of 270 sensors and 360 steps, 270 virtual channels, width 320, 120
 features, 27 subjects. On a CPU take less: ``--batch 16 --hidden 64 --virtual 32``. With ``--reference`` DIR holds a
@@ -9,7 +10,8 @@ called with ``(x (B, C, T), positions (B, C, 2), subject (B,))`` and gives (B, d
 loss and Adam on the same batches, each in a process of its own, in turn.
 
 ``--loader`` also trains on windows of the simulated study through ``SpeechDataModule``, which cuts them when they are
-asked for, and prints the share of the time in which the step waited for a batch.
+asked for, and prints the share of the time in which the step waited for a batch. ``--compile`` is for our side.
+``--profile`` prints where the time of our step goes instead.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import figure, keep, measure_side, peak, resident
+from measuring import autocast, figure, keep, measure_side, name_part, peak, print_profile, resident
 from torch import Tensor, nn
 
 from tscl.encoders import BrainConv
+from tscl.encoders.base import encode_compiled
 from tscl.functional import clip_loss
-from tscl.types import Batch, Sensors
+from tscl.types import Batch, Sensors, View
 
 
 def model_of(args: argparse.Namespace, channels: int, dim: int, subjects: int) -> nn.Module:
@@ -43,12 +46,14 @@ def model_of(args: argparse.Namespace, channels: int, dim: int, subjects: int) -
 
 def trained_step(args: argparse.Namespace, model: nn.Module, optimizer: Any, batch: Batch) -> Tensor:
     """Take one step and return its loss."""
-    bf16 = args.precision == "bf16"
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(args.device, dtype=torch.bfloat16, enabled=bf16):
+    with autocast(args.precision, args.device):
         assert batch.sensors is not None
-        ours = args.side != "reference"
-        z = model(batch.x, sensors=batch.sensors) if ours else model(batch.x, *batch.sensors)
+        if args.side == "reference":
+            z = model(batch.x, *batch.sensors)
+        else:
+            inputs = View(batch.x), batch.sensors
+            z = encode_compiled(model, *inputs) if args.compile else model(batch.x, sensors=batch.sensors)
         loss = clip_loss(z, batch.paired["speech"])
     loss.backward()
     optimizer.step()
@@ -61,18 +66,37 @@ def wait_for(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def run_side(args: argparse.Namespace) -> dict[str, float]:
-    """Train on random batches that lie on the device already."""
+def random_batch(args: argparse.Namespace) -> Batch:
+    """Return a batch that lies on the device already."""
     torch.manual_seed(0)
     montages = torch.rand(args.subjects, args.channels, 2)
     subject = torch.randint(args.subjects, (args.batch,))
-    batch = Batch(
+    return Batch(
         torch.randn(args.batch, args.channels, args.times),
         sensors=Sensors(montages[subject], subject),
         paired={"speech": torch.randn(args.batch, args.features, args.times)},
     ).to(args.device)
+
+
+def show_profile(args: argparse.Namespace) -> None:
+    """Print where the time of our step goes."""
+    batch = random_batch(args)
     model = model_of(args, args.channels, args.features, args.subjects).to(args.device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, fused=True)
+    parts = ["attention", "stem, subjects, blocks, output", "backward", "optimizer"]
+    name_part(model.attention, "forward", parts[0])
+    for module in (model.stem, model.subjects, model.blocks, model.out):
+        name_part(module, "forward", parts[1])
+    name_part(torch.Tensor, "backward", parts[2])
+    name_part(optimizer, "step", parts[3])
+    print_profile(lambda: trained_step(args, model, optimizer, batch), parts)
+
+
+def run_side(args: argparse.Namespace) -> dict[str, float]:
+    """Train on random batches that lie on the device already."""
+    batch = random_batch(args)
+    model = model_of(args, args.channels, args.features, args.subjects).to(args.device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, fused=True)
     before, times = resident(), []
     for _ in range(args.warmup + args.steps):
         wait_for(args.device)
@@ -94,7 +118,7 @@ def run_loader(args: argparse.Namespace) -> dict[str, float]:
     module.setup()
     loader = module.train_dataloader()
     model = model_of(args, module.n_channels, module.n_features, module.n_subjects).to(args.device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4, fused=True)
     waited = worked = 0.0
     steps = 0
     while steps < args.warmup + args.steps:
@@ -123,6 +147,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", choices=["ours", "reference", "loader"], help=argparse.SUPPRESS)
@@ -131,12 +157,16 @@ def main() -> None:
     if args.side:
         print(json.dumps(run_loader(args) if args.side == "loader" else run_side(args)))
         return
+    if args.profile:
+        show_profile(args)
+        return
     names = ["ours", *(["reference"] if args.reference else [])]
     rounds = [{name: measure_side(name) for name in names} for _ in range(args.rounds)]
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} threads"
     how = (
-        f"{where}, {args.precision}: B={args.batch} C={args.channels} T={args.times} virtual={args.virtual} "
-        f"hidden={args.hidden} F={args.features}; {args.rounds} rounds of {args.steps} steps"
+        f"{where}, {args.precision}{', compiled' if args.compile else ''}: B={args.batch} C={args.channels} "
+        f"T={args.times} virtual={args.virtual} hidden={args.hidden} F={args.features}; {args.rounds} rounds of "
+        f"{args.steps} steps"
     )
     print(f"step of the brain model, {how}, torch {torch.__version__}, median")
     for name in names:

@@ -1,11 +1,16 @@
 """Time a COMET training step, ours against the authors' code, on the same batches.
 
-    python benchmarks/speed/comet_step.py --reference DIR
+    python benchmarks/speed/comet_step.py --reference DIR [--batch 256] [--precision bf16] [--compile]
+    python benchmarks/speed/comet_step.py --profile
 
 DIR is a checkout of DL4mHealth/COMET. Both sides train with AdamW and weight averaging; each runs in a process of its
 own, in turn, several times. Printed are the median seconds a step; the peak resident memory beyond what the process
 held before the first step, with the C library's default allocator and, once, with one that returns freed blocks at
 once (which leaves out fragmentation); the ratios; and the largest difference of a loss for equal weights and inputs.
+``--precision`` and ``--compile`` are for our side; theirs stays as it is, in fp32. At the end comes the encoder alone:
+the time that its convolutions take by themselves as a share of that of its forward and backward pass.
+
+``--profile`` prints where the time of our step goes instead.
 """
 
 from __future__ import annotations
@@ -15,11 +20,24 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import figure, keep, measure_side, peak, resident
+from measuring import (
+    autocast,
+    figure,
+    keep,
+    measure_side,
+    name_part,
+    peak,
+    print_profile,
+    resident,
+    share_of_convolutions,
+)
+
+from tscl.types import Batch
 
 
 def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,33 +48,80 @@ def make_batches(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.n
     return rng.normal(size=(n, args.channels, args.times)).astype("float32"), trial, trial // 4
 
 
-def run_ours(args: argparse.Namespace) -> dict[str, float]:
-    """Train with our learner's step."""
-    from tscl.augmenters import Identity, LatentMask
-    from tscl.encoders import DilatedConvEncoder
-    from tscl.heads import GroupHead, ObservationHead, SampleHead
-    from tscl.learners import ContrastiveLearner
-    from tscl.types import Batch
+class Ours:
+    """Our learner and its optimizer."""
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        from tscl.augmenters import Identity, LatentMask
+        from tscl.encoders import DilatedConvEncoder
+        from tscl.heads import GroupHead, ObservationHead, SampleHead
+        from tscl.learners import ContrastiveLearner
+
+        self.precision = args.precision
+        self.learner = ContrastiveLearner(
+            DilatedConvEncoder(args.channels, depth=args.depth),
+            [ObservationHead(), SampleHead(), GroupHead("trial"), GroupHead("patient")],
+            {"clean": Identity(), "masked": LatentMask("continuous")},
+            compile=args.compile,
+        )
+        self.optimizer = self.learner.configure_optimizers()
+
+    def step(self, batch: Batch) -> None:
+        """Take one step."""
+        self.optimizer.zero_grad()
+        with autocast(self.precision):
+            losses, _ = self.learner.losses(batch)
+            loss = sum(0.25 * loss for loss in losses.values())
+        loss.backward()
+        self.optimizer.step()
+        self.learner.average.update_parameters(self.learner.encoder)
+
+
+def batches_of(args: argparse.Namespace) -> Iterator[Batch]:
+    """Cut the data into batches of our kind."""
     X, trial, patient = (torch.from_numpy(a) for a in make_batches(args))
-    learner = ContrastiveLearner(
-        DilatedConvEncoder(args.channels, depth=args.depth),
-        [ObservationHead(), SampleHead(), GroupHead("trial"), GroupHead("patient")],
-        {"clean": Identity(), "masked": LatentMask("continuous")},
-    )
-    optimizer = learner.configure_optimizers()
-    before, times = resident(), []
     for start in range(0, len(X), args.batch):
         rows = slice(start, start + args.batch)
-        batch = Batch(X[rows], {"patient": patient[rows], "trial": trial[rows]})
+        yield Batch(X[rows], {"patient": patient[rows], "trial": trial[rows]})
+
+
+def run_ours(args: argparse.Namespace) -> dict[str, float]:
+    """Train with our learner's step."""
+    ours, batches = Ours(args), list(batches_of(args))
+    before, times = resident(), []
+    for batch in batches:
         begin = time.perf_counter()
-        optimizer.zero_grad()
-        losses, _ = learner.losses(batch)
-        sum(0.25 * loss for loss in losses.values()).backward()
-        optimizer.step()
-        learner.average.update_parameters(learner.encoder)
+        ours.step(batch)
         times.append(time.perf_counter() - begin)
     return {"seconds": statistics.median(times[args.warmup :]), "memory": peak() - before}
+
+
+def show_profile(args: argparse.Namespace) -> None:
+    """Print where the time of our step goes."""
+    ours, batch = Ours(args), next(batches_of(args))
+    name_part(ours.learner, "_encode", "encoder forward")
+    for head in ours.learner.heads:
+        name_part(head, "forward", "losses, with their gradient")
+    name_part(torch.Tensor, "backward", "backward through the encoder")
+    name_part(ours.optimizer, "step", "optimizer")
+    name_part(ours.learner.average, "update_parameters", "averaging")
+    parts = ["encoder forward", "losses, with their gradient", "backward through the encoder", "optimizer", "averaging"]
+    print_profile(lambda: ours.step(batch), parts)
+
+
+def encoder_share(args: argparse.Namespace) -> dict[str, float]:
+    """Return the seconds of the encoder's forward and backward pass, and of its convolutions alone."""
+    encoder, x = Ours(args).learner.encoder, next(batches_of(args)).x
+    with autocast(args.precision):
+        gradient = torch.randn_like(encoder.features(x))
+
+    def forward_backward() -> None:
+        with autocast(args.precision):
+            z = encoder.features(x)
+        z.backward(gradient)
+
+    whole, alone = share_of_convolutions(forward_backward)
+    return {"whole": whole, "alone": alone}
 
 
 def run_reference(args: argparse.Namespace) -> dict[str, float]:
@@ -82,7 +147,7 @@ def run_reference(args: argparse.Namespace) -> dict[str, float]:
     return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": peak() - before}
 
 
-def loss_difference(args: argparse.Namespace) -> float:
+def loss_difference(args: argparse.Namespace) -> dict[str, float]:
     """Return the largest difference of the four losses, equal weights and batch, no dropout, no mask."""
     sys.path.insert(0, args.reference)
     from models import TSEncoder
@@ -110,7 +175,7 @@ def loss_difference(args: argparse.Namespace) -> float:
             ),
             (trial_contrastive_loss(a1, a2, trial), group_contrast(b1, b2, trial)),
         ]
-    return max(abs(float(a) - float(b)) / max(1.0, abs(float(a))) for a, b in pairs)
+    return {"difference": max(abs(float(a) - float(b)) / max(1.0, abs(float(a))) for a, b in pairs)}
 
 
 def main() -> None:
@@ -126,13 +191,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
-    parser.add_argument("--side", choices=["ours", "reference", "losses"], help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--side", choices=["ours", "reference", "losses", "encoder"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.side:
         torch.manual_seed(0)
-        side = {"ours": run_ours, "reference": run_reference, "losses": lambda a: {"difference": loss_difference(a)}}
-        print(json.dumps(side[args.side](args)))
+        sides = {"ours": run_ours, "reference": run_reference, "losses": loss_difference, "encoder": encoder_share}
+        print(json.dumps(sides[args.side](args)))
+        return
+    if args.profile:
+        show_profile(args)
         return
 
     returning = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
@@ -142,7 +213,8 @@ def main() -> None:
         rounds.append({name: measure_side(name) for name in names})
     live = {name: [measure_side(name, **returning)["memory"]] for name in names}
     how = (
-        f"CPU fp32, B={args.batch} C={args.channels} T={args.times} depth={args.depth}, {args.threads} threads; "
+        f"CPU {args.precision}{', compiled' if args.compile else ''}, B={args.batch} C={args.channels} "
+        f"T={args.times} depth={args.depth}, {args.threads} threads; "
         f"{args.rounds} rounds of {args.steps} steps"
     )
     print(f"COMET step, {how}, torch {torch.__version__}, median")
@@ -161,6 +233,13 @@ def main() -> None:
         difference = measure_side("losses")["difference"]
         print(f"largest relative difference of a loss: {difference:.1e}")
         rows.append(figure(f"B = {args.batch}", "largest relative difference of a loss", [difference]))
+    said = measure_side("encoder")
+    share = 100 * said["alone"] / said["whole"]
+    print(
+        f"encoder, forward and backward: {said['whole']:.3f} s; its convolutions alone: {said['alone']:.3f} s, "
+        f"{share:.0f} % of it"
+    )
+    rows.append(figure("encoder, forward and backward", "% of the rate of its convolutions alone", [share]))
     keep(args.json, how, rows, "the authors' code" if args.reference else "")
 
 

@@ -61,13 +61,22 @@ def test_a_pair_that_differs_by_dropout_is_one_pass_with_two_masks():
         assert 0.3 < kept.float().mean() < 0.7
 
 
+@pytest.mark.parametrize("p", [1e-6, 0.1, 0.9])
+def test_dropout_keeps_its_share_and_the_mean(p):
+    torch.manual_seed(0)
+    y = Encoder(3, dropout=p).output_dropout(torch.ones(401, 503))
+    assert abs(float((y == 0).float().mean()) - p) < 4e-3
+    assert float(y.mean()) == pytest.approx(1, abs=0.02)
+    assert len(y.unique()) <= 2
+
+
 def test_dropout_gradient_follows_its_mask():
     torch.manual_seed(0)
-    dropout = Encoder(3, dropout=0.4).output_dropout
+    dropout = Encoder(3, dropout=0.375).output_dropout
     x = torch.randn(50, requires_grad=True)
     y = dropout(x)
     (gradient,) = torch.autograd.grad(y.sum(), x)
-    torch.testing.assert_close(gradient, torch.where(y == 0, 0.0, 1 / 0.6))
+    torch.testing.assert_close(gradient, torch.where(y == 0, 0.0, 1 / 0.625))
     dropout.eval()
     assert dropout(x) is x
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tscl import functional as F
+from tscl.functional import tiles
 
 SHAPES = [(1, 3, 8), (2, 1, 2), (3, 4, 1), (4, 3, 7), (5, 2, 16), (6, 5, 13)]
 LOSSES = {
@@ -122,8 +123,23 @@ def test_bfloat16_is_close():
     z1, z2 = (z.detach() for z in views((4, 8, 16)))
     exact = F.observation_contrast(z1, z2)
     rounded = F.observation_contrast(z1.bfloat16(), z2.bfloat16())
-    assert rounded.dtype == torch.bfloat16
+    assert rounded.dtype == torch.float32
     assert abs(float(rounded) - float(exact)) < 0.05 * float(exact)
+
+
+@pytest.mark.parametrize("tile", [1 << 20, 64])
+def test_the_gradient_in_bfloat16_is_right_where_twins_are_alike(tile, monkeypatch):
+    """Of two views that find each other little is left to learn: their difference must not drown in rounding."""
+    monkeypatch.setitem(tiles.TILE_ELEMENTS, "cpu", tile)
+    generator = torch.Generator().manual_seed(0)
+    z1 = 3 * torch.randn(4, 8, 16, generator=generator).bfloat16()
+    z2 = z1 + 0.1 * torch.randn(4, 8, 16, generator=generator).bfloat16()
+    gradients = []
+    for kind in (torch.bfloat16, torch.float64):
+        views = [z.detach().to(kind).requires_grad_() for z in (z1, z2)]
+        gradients.append(torch.autograd.grad(F.observation_contrast(*views), views)[0].double())
+    rounded, exact = gradients
+    assert (rounded - exact).norm() < 0.1 * exact.norm()
 
 
 def test_shapes_that_do_not_fit_are_refused():

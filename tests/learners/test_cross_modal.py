@@ -86,7 +86,7 @@ def test_steps_are_those_written_out():
     ours = learner(seed=3, weight_decay=0.1)
     encoder = copy.deepcopy(ours.encoder)
     trainer(max_epochs=2, max_steps=5, callbacks=[watch]).fit(ours, datamodule=module())
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-2, weight_decay=0.1, fused=True)
     for number, batch in enumerate(watch.batches):
         seed_step(3, number // 3, number % 3, 0)
         ids = batch.levels["segment"]

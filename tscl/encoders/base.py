@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,25 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class _BoolDropout(nn.Dropout):
-    """Dropout that keeps a byte an element for the backward pass, on the CPU too (where torch keeps a float)."""
+LEVELS = 1 << 16
+
+
+class _ShortDropout(nn.Dropout):
+    """Dropout that draws 16 bits an element on a CPU, and keeps a byte an element for the backward pass.
+
+    torch draws 64 bits, which takes four times as long, and keeps a float. The probability is rounded to a multiple of
+    2^-16, and what is kept is scaled by the rounded one.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or input.is_cuda:
+        if not self.training or not 0 < self.p < 1 or input.device.type != "cpu":
             return super().forward(input)
-        keep = torch.empty_like(input, dtype=torch.bool).bernoulli_(1 - self.p)
-        return (input * keep).mul_(1 / (1 - self.p))
+        level = min(max(round((1 - self.p) * LEVELS), 1), LEVELS - 1)
+        count = input.numel()
+        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+        order = torch.empty_like(input, device="meta").stride()
+        keep = bits.view(torch.int16).as_strided(input.shape, order) < level - LEVELS // 2
+        return (input * keep).mul_(LEVELS / level)
 
 
 class Encoder(nn.Module):
@@ -60,7 +72,7 @@ class Encoder(nn.Module):
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
-        self.output_dropout = _BoolDropout(dropout)
+        self.output_dropout = _ShortDropout(dropout)
 
     @property
     def receptive_field(self) -> int:
@@ -165,7 +177,12 @@ class Encoder(nn.Module):
 
 
 def encode_pair(
-    encoder: nn.Module, first: View, second: View, sensors: Sensors | None = None, chunk_size: int | None = None
+    encoder: nn.Module,
+    first: View,
+    second: View,
+    sensors: Sensors | None = None,
+    chunk_size: int | None = None,
+    compiled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Encode two views, in one pass where they differ by the output dropout only, and cut both to what they share.
 
@@ -180,6 +197,8 @@ def encode_pair(
     chunk_size : int, optional
         Encode so many windows at a time, and once more in the backward pass, so that activations of one chunk are held
         (gradient caching, Gao et al., RepL4NLP 2021). Exact, but for encoders with statistics over the batch.
+    compiled : bool
+        Run the encoder through ``torch.compile``; the module itself stays as it is.
 
     Returns
     -------
@@ -192,11 +211,12 @@ def encode_pair(
         When the views share less than one step of the encoder's output.
     """
     if chunk_size is None or len(first.x) <= chunk_size:
-        z1, z2 = _encode(encoder, first, second, sensors)
+        z1, z2 = _encode(encoder, first, second, sensors, compiled)
     else:
         chunks = [slice(start, start + chunk_size) for start in range(0, len(first.x), chunk_size)]
         parts = [
-            checkpoint(_encode_rows, encoder, first, second, sensors, rows, use_reentrant=False) for rows in chunks
+            checkpoint(_encode_rows, encoder, first, second, sensors, rows, compiled, use_reentrant=False)
+            for rows in chunks
         ]
         z1, z2 = (torch.cat(views) for views in zip(*parts, strict=True))
     z1, z2 = _shared(z1, first), _shared(z2, second)
@@ -209,19 +229,43 @@ def encode_pair(
     return z1[:, :, :n_steps], z2[:, :, :n_steps]
 
 
-def _encode(encoder: nn.Module, first: View, second: View, sensors: Sensors | None) -> tuple[Tensor, Tensor]:
+def encode_compiled(encoder: nn.Module, view: View, sensors: Sensors | None = None) -> Tensor:
+    """Encode one view, (B, D, T'), through ``torch.compile``; the module itself stays as it is.
+
+    The output dropout is outside of what is compiled, which draws other random numbers.
+    """
+    z = _compiled()(encoder, view.x, view.mask, sensors)
+    return encoder.output_dropout(z) if isinstance(encoder, Encoder) else z
+
+
+def _encode(
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, compiled: bool
+) -> tuple[Tensor, Tensor]:
     if _same(first, second) and isinstance(encoder, Encoder):
-        features = encoder.features(first.x, first.mask, sensors)
+        features = (_compiled() if compiled else _features)(encoder, first.x, first.mask, sensors)
         return encoder.output_dropout(features), encoder.output_dropout(features)
+    if compiled:
+        return encode_compiled(encoder, first, sensors), encode_compiled(encoder, second, sensors)
     return encoder(first.x, first.mask, sensors), encoder(second.x, second.mask, sensors)
 
 
+def _features(encoder: nn.Module, x: Tensor, mask: Tensor | None, sensors: Sensors | None) -> Tensor:
+    return (encoder.features if isinstance(encoder, Encoder) else encoder)(x, mask, sensors)
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    """Compile a function of the encoder: nothing is attached to the module, whose copies and files stay as they are."""
+    return torch.compile(_features)
+
+
 def _encode_rows(
-    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, rows: slice
+    encoder: nn.Module, first: View, second: View, sensors: Sensors | None, rows: slice, compiled: bool
 ) -> tuple[Tensor, Tensor]:
     one = _rows_of(first, rows)
     other = one if _same(first, second) else _rows_of(second, rows)
-    return _encode(encoder, one, other, None if sensors is None else Sensors(*(part[rows] for part in sensors)))
+    of_rows = None if sensors is None else Sensors(*(part[rows] for part in sensors))
+    return _encode(encoder, one, other, of_rows, compiled)
 
 
 def _rows_of(view: View, rows: slice) -> View:

@@ -9,18 +9,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _activation(x: Tensor, left: int) -> Tensor:
-    return F.gelu(F.pad(x, (left, 0)) if left else x)
+def _image(x: Tensor) -> Tensor:
+    """Return (B, C, T) as (B, C, 1, T); on a CPU with the channels of a step in one piece.
+
+    That is the order in which oneDNN convolves. A one-dimensional convolution would be handed over in the other order,
+    and take twice the time for reordering.
+    """
+    image = x[:, :, None]
+    return image.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else image
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, dilation: int = 1) -> Tensor:
+    """Convolve (B, C, T) with (D, C, K), in the order of memory that the device likes; the result keeps that order."""
+    return F.conv2d(_image(x), weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation)).squeeze(2)
+
+
+def _activation(image: Tensor, left: int) -> Tensor:
+    return F.gelu(F.pad(image, (left, 0)) if left else image)
 
 
 class _GeluConv(torch.autograd.Function):
-    """``conv1d(gelu(x))`` that keeps ``x`` alone for the backward pass and recomputes the activation."""
+    """``conv(gelu(x))`` on (B, C, 1, T) that keeps ``x`` alone for the backward pass and recomputes the activation.
+
+    The convolution is computed in the type of its weights.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, left: int, padding: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = left, padding, dilation
-        return F.conv1d(_activation(x, left), weight, bias, padding=padding, dilation=dilation)
+        activation = _activation(x, left).to(weight.dtype)
+        return F.conv2d(activation, weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -28,19 +47,19 @@ class _GeluConv(torch.autograd.Function):
         left, padding, dilation = ctx.geometry
         grad_activation, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             grad_outputs[0],
-            _activation(x, left),
-            weight,
+            _activation(x, left).to(weight.dtype),
+            weight[:, :, None],
             [len(weight)],
-            [1],
-            [padding],
-            [dilation],
+            [1, 1],
+            [0, padding],
+            [1, dilation],
             False,
-            [0],
+            [0, 0],
             1,
             [True, True, True],
         )
-        grad_x = torch.ops.aten.gelu_backward(grad_activation[:, :, left:], x)
-        return grad_x, grad_weight, grad_bias, None, None, None
+        grad_x = torch.ops.aten.gelu_backward(grad_activation[..., left:].to(x.dtype), x)
+        return grad_x, grad_weight.squeeze(2), grad_bias, None, None, None
 
 
 class DilatedConv(nn.Module):
@@ -74,9 +93,13 @@ class DilatedConv(nn.Module):
         reach = before if torch.compiler.is_exporting() else min(before, (x.shape[2] - 1) // self.dilation)
         weight = weight[:, :, before - reach : before + 1 + (0 if self.causal else reach)]
         left, padding = (reach * self.dilation, 0) if self.causal else (0, reach * self.dilation)
-        if x.requires_grad and torch.is_grad_enabled() and not torch.is_autocast_enabled(x.device.type):
-            return _GeluConv.apply(x, weight, bias, left, padding, self.dilation)
-        return F.conv1d(_activation(x, left), weight, bias, padding=padding, dilation=self.dilation)
+        if x.requires_grad and torch.is_grad_enabled():
+            if torch.is_autocast_enabled(x.device.type) and weight.dtype == torch.float32:
+                # Autocast does not look into the function: its weights have the type that it would have chosen.
+                weight, bias = (one.to(torch.get_autocast_dtype(x.device.type)) for one in (weight, bias))
+            return _GeluConv.apply(_image(x), weight, bias, left, padding, self.dilation).squeeze(2)
+        activation = _activation(_image(x), left).squeeze(2)
+        return conv(activation, weight, bias, padding, self.dilation)
 
 
 class ResidualBlock(nn.Module):
@@ -107,8 +130,10 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, T) to (B, out_channels, T)."""
         out = self.conv2(self.conv1(x))
-        out += self.projector(x)
-        return out
+        # Not in place: what the convolution returns is a view, whose gradient would be copied.
+        if isinstance(self.projector, nn.Conv1d):
+            x = conv(x, self.projector.weight, self.projector.bias)
+        return out + x
 
 
 def residual_blocks(hidden: int, dim: int, depth: int, kernel_size: int, causal: bool = False) -> nn.Sequential:

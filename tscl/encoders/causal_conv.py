@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tscl.encoders.base import Encoder, split_missing
-from tscl.encoders.blocks import DilatedConv, residual_blocks, visible_steps
+from tscl.encoders.blocks import DilatedConv, conv, residual_blocks, visible_steps
 from tscl.encoders.long_conv import causal_conv
 from tscl.errors import ConfigError
 from tscl.types import Sensors
@@ -135,7 +135,7 @@ class CausalConvEncoder(Encoder):
                 f"the encoder was built for {self.stem.in_channels} channels and takes (B, C, T), got {tuple(x.shape)}."
             )
         x, keep = split_missing(x, causal=True)
-        return self.stem(x) * visible_steps(keep, mask)
+        return conv(x, self.stem.weight, self.stem.bias) * visible_steps(keep, mask)
 
     def _averaged(self, total: Tensor) -> Tensor:
         """Divide the sum of the trend's convolutions by their number, and add the mean of their biases."""
@@ -152,7 +152,7 @@ class CausalConvEncoder(Encoder):
         return torch.cat(sections[::-1], dim=2)
 
 
-def _conv_with_hidden(conv: DilatedConv, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+def _conv_with_hidden(layer: DilatedConv, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """Return the convolution of ``x``, and the same with each output's own step of ``x`` replaced by ``hidden``'s."""
-    out = conv(x)
-    return out, out + F.conv1d(F.gelu(hidden) - F.gelu(x), conv.conv.weight[:, :, -1:])
+    out = layer(x)
+    return out, out + conv(F.gelu(hidden) - F.gelu(x), layer.conv.weight[:, :, -1:], None)

@@ -448,7 +448,7 @@ def _calibrate(
     """Train the last subject's matrix alone, with everything else, and the normalisation, as it is."""
     matrices = encoder.subjects.matrices.detach()
     own = matrices[-1:].clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([own], lr=lr)
+    optimizer = torch.optim.Adam([own], lr=lr, fused=True)
     scale = None if log_scale is None else torch.tensor(log_scale)
     rng = check_random_state(seed)
     encoder.eval().requires_grad_(False)

@@ -149,7 +149,7 @@ class SupervisedModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over everything that is trained."""
-        return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+        return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr, fused=True)
 
     def training_step(self, batch: Batch) -> Tensor:
         """Loss of the batch."""

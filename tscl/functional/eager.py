@@ -16,13 +16,19 @@ class _EagerGradient(torch.autograd.Function):
         with torch.enable_grad():
             first, second = z1.detach().requires_grad_(), z2.detach().requires_grad_()
             value = loss(first, second)
-            ctx.save_for_backward(*torch.autograd.grad(value, (first, second)))
+            gradients = torch.autograd.grad(value, (first, second))
+            ctx.save_for_backward(*(_ordered_as(z, one) for z, one in zip((first, second), gradients, strict=True)))
         return value.detach()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(gradient * grad_outputs[0] for gradient in ctx.saved_tensors)
+
+
+def _ordered_as(z: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient in the order of memory of its tensor: what follows reads both."""
+    return gradient if gradient.stride() == z.stride() else torch.empty_like(z).copy_(gradient)
 
 
 def with_eager_gradient(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:

@@ -22,10 +22,11 @@ class _UnitSequence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(z, dim=2, keepdim=True)
+        single = torch.promote_types(z.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(z, dim=2, keepdim=True, dtype=single)
         visible = norm > torch.finfo(z.dtype).tiny
-        count = visible.sum(dim=1, keepdim=True).clamp(min=1).to(z.dtype)
-        scale = torch.where(visible, 1 / (norm * count.sqrt()), torch.zeros_like(norm))
+        count = visible.sum(dim=1, keepdim=True).clamp(min=1).to(single)
+        scale = torch.where(visible, 1 / (norm * count.sqrt()), torch.zeros_like(norm)).to(z.dtype)
         unit = z * scale
         ctx.save_for_backward(unit, scale, count)
         return unit
@@ -34,7 +35,7 @@ class _UnitSequence(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         unit, scale, count = ctx.saved_tensors
         along = torch.einsum("bdt,bdt->bd", unit, grad_outputs[0])[..., None] * count
-        return torch.addcmul(grad_outputs[0], unit, along, value=-1).mul_(scale)
+        return torch.addcmul(grad_outputs[0], unit, along.to(unit.dtype), value=-1).mul_(scale)
 
 
 def group_contrast(
@@ -82,7 +83,7 @@ def _share(
     ids: Tensor, later: Tensor, pairs: Tensor, temperature: float, ring: Ring | None, z1: Tensor, z2: Tensor
 ) -> Tensor:
     """Return what the windows that are given add to the mean over ``pairs``, the number of those of all processes."""
-    h1, h2 = (_UnitSequence.apply(z).flatten(1) for z in (z1, z2))
+    h1, h2 = (_UnitSequence.apply(z).mT.flatten(1) for z in (z1, z2))
     rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids, ring=ring)
     loss = (((rows + columns) * later).sum() - positives) / (2 * pairs.clamp(min=1))
     return torch.where(pairs > 0, loss, torch.zeros_like(loss))

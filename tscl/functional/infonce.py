@@ -80,7 +80,8 @@ def local_info_nce(z: Tensor, segments: int = 16, temperature: float = 1.0) -> T
     s = F.normalize(at_least_single(s), dim=1)
     similarity = s.transpose(1, 2) @ s / temperature
     place = torch.arange(segments, device=z.device)
-    apart = (place[:, None] - place).abs()
-    negative = similarity.masked_fill(apart <= 1, -torch.inf).logsumexp(dim=2, keepdim=True)
-    loss = F.softplus(negative - similarity)
-    return loss[:, apart == 1].mean()
+    near = (place[:, None] - place).abs() <= 1
+    negative = similarity.masked_fill(near, -torch.inf).logsumexp(dim=2)
+    later = F.softplus(negative[:, :-1] - similarity.diagonal(1, 1, 2))
+    earlier = F.softplus(negative[:, 1:] - similarity.diagonal(-1, 1, 2))
+    return (later.mean() + earlier.mean()) / 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.pairs import connected_zero, twin_contrast
@@ -20,24 +22,62 @@ def check_views(z1: Tensor, z2: Tensor) -> None:
         )
 
 
+class _HalvedSteps(torch.autograd.Function):
+    """Max-pool (B, T, D) over time by 2; of two equal steps the first has the gradient, a last odd one is left out."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        first, second = _halves(z)
+        ctx.save_for_backward(second > first)
+        ctx.shape = z.shape
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (of_second,) = ctx.saved_tensors
+        gradient = grad_outputs[0].new_empty(ctx.shape)
+        gradient[:, 2 * of_second.shape[1] :] = 0
+        first, second = _halves(gradient)
+        torch.mul(grad_outputs[0], of_second, out=second)
+        torch.sub(grad_outputs[0], second, out=first)
+        return gradient
+
+
+def _halves(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return every first and every second step of (B, T, D)."""
+    return z[:, : z.shape[1] // 2 * 2 : 2], z[:, 1::2]
+
+
+def _halved(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+    return _HalvedSteps.apply(z1), _HalvedSteps.apply(z2)
+
+
+def _by_step(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return embeddings as (B, T, D), in which a step lies in one piece: what follows reads vectors."""
+    return z1.mT.contiguous(), z2.mT.contiguous()
+
+
+def _single_scale(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
+    return loss(*_by_step(z1, z2))
+
+
 def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
     """Average a loss over time scales: the series is max-pooled by 2 until one step is left; one step is one scale."""
-    if z1.shape[2] == 1:
-        return loss(z1, z2)
-    total, scales = connected_zero(z1, z2), 0
-    while z1.shape[2] > 1:
-        total = total + loss(z1, z2)
-        scales += 1
-        z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)
-    return total / max(scales, 1)
+    z1, z2 = _by_step(z1, z2)
+    scales = [loss(z1, z2)]
+    while z1.shape[1] > 3:
+        z1, z2 = _halved(z1, z2)
+        scales.append(loss(z1, z2))
+    return torch.stack(scales).mean()
 
 
 def _observation(z1: Tensor, z2: Tensor) -> Tensor:
-    return twin_contrast(z1.mT, z2.mT)
+    return twin_contrast(z1, z2)
 
 
 def _sample(z1: Tensor, z2: Tensor) -> Tensor:
-    return twin_contrast(z1.permute(2, 0, 1), z2.permute(2, 0, 1))
+    return twin_contrast(z1.transpose(0, 1), z2.transpose(0, 1))
 
 
 def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
@@ -64,7 +104,7 @@ def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Te
         When the two shapes differ or are not three-dimensional.
     """
     check_views(z1, z2)
-    return with_eager_gradient(partial(_over_scales, _observation) if multiscale else _observation, z1, z2)
+    return with_eager_gradient(partial(_over_scales if multiscale else _single_scale, _observation), z1, z2)
 
 
 def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
@@ -89,7 +129,7 @@ def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
         When the two shapes differ or are not three-dimensional.
     """
     check_views(z1, z2)
-    return with_eager_gradient(partial(_over_scales, _sample) if multiscale else _sample, z1, z2)
+    return with_eager_gradient(partial(_over_scales if multiscale else _single_scale, _sample), z1, z2)
 
 
 def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_unit: int = 0) -> Tensor:
@@ -118,13 +158,14 @@ def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_u
 
 
 def _hierarchical(alpha: float, temporal_unit: int, z1: Tensor, z2: Tensor) -> Tensor:
-    total, scales = connected_zero(z1, z2), 0
+    z1, z2 = _by_step(z1, z2)
+    terms, scales = [], 0
     while True:
         if alpha != 0:
-            total = total + alpha * _sample(z1, z2)
-        if z1.shape[2] > 1 and alpha != 1 and scales >= temporal_unit:
-            total = total + (1 - alpha) * _observation(z1, z2)
+            terms.append(alpha * _sample(z1, z2))
+        if z1.shape[1] > 1 and alpha != 1 and scales >= temporal_unit:
+            terms.append((1 - alpha) * _observation(z1, z2))
         scales += 1
-        if z1.shape[2] <= 1:
-            return total / scales
-        z1, z2 = F.max_pool1d(z1, 2), F.max_pool1d(z2, 2)
+        if z1.shape[1] <= 1:
+            return torch.stack(terms).sum() / scales if terms else connected_zero(z1, z2)
+        z1, z2 = _halved(z1, z2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,35 +28,37 @@ class _TwinContrast(torch.autograd.Function):
             z = torch.cat([z1, z2], dim=1)
             gradient = torch.empty_like(z) if any(ctx.needs_input_grad) else None
             kernels = kernels_for(z.device, z.dtype, z.shape[2])
-            tiles = _tiles_of_each if kernels is None else kernels.twin_sum
+            tiles = _tiles_of_each if kernels is None else partial(_kernels_of_each, kernels)
             sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else tiles
-            total = sweep(z, gradient) - 2 * (z1 * z2).sum(dtype=torch.promote_types(z.dtype, torch.float32))
             scale = 1.0 / (groups * 2 * n)
-            if gradient is not None:
-                gradient[:, :n] -= 2 * z2
-                gradient[:, n:] -= 2 * z1
-                ctx.save_for_backward(gradient.mul_(scale))
-            return (total * scale).to(z.dtype)
+            total = sweep(z, gradient)
+            ctx.save_for_backward(gradient)
+            ctx.scale = scale
+            return total * scale
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         (gradient,) = ctx.saved_tensors
-        grad1, grad2 = (gradient * grad_outputs[0]).chunk(2, dim=1)
+        grad1, grad2 = (gradient * (grad_outputs[0] * ctx.scale)).chunk(2, dim=1)
         return grad1, grad2
 
 
 def _whole_matrices(z: Tensor, gradient: Tensor | None) -> Tensor:
-    """Sum the log-sum-exps of all vectors over the others of their group; write their gradient."""
+    """Sum over all vectors the log-sum-exp of the others of their group minus the twin; write the gradient."""
     total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
+    n = z.shape[1] // 2
     for part in spans(len(z), max(1, tile_elements(z.device) // z.shape[1] ** 2)):
         similarity = torch.bmm(z[part], z[part].mT).to(total.dtype)
         similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
         softmax = torch.softmax(similarity, dim=2)
         # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
-        total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum()
+        total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum() - 2 * similarity.diagonal(n, 1, 2).sum()
         if gradient is not None:
-            softmax = softmax.to(z.dtype)
-            torch.bmm(softmax + softmax.mT, z[part], out=gradient[part])
+            # Twins are taken off before the product: the difference of two products would drown in their rounding.
+            share = softmax + softmax.mT
+            for twin in (n, -n):
+                share.diagonal(twin, 1, 2).sub_(2)
+            torch.bmm(share.to(z.dtype), z[part], out=gradient[part])
     return total
 
 
@@ -67,17 +71,32 @@ def _tiles_of_each(z: Tensor, gradient: Tensor | None) -> Tensor:
             add_exp(normaliser[i], similarity.logsumexp(dim=1))
             if i != j:
                 add_exp(normaliser[j], similarity.logsumexp(dim=0))
+            total -= 2 * similarity.diagonal(len(group) // 2 + i.start - j.start).sum()
         total += normaliser.sum()
         if gradient is not None:
             gradient[number] = _gradient_by_tiles(group, normaliser)
     return total
 
 
+def _kernels_of_each(kernels: ModuleType, z: Tensor, gradient: Tensor | None) -> Tensor:
+    """Do the same in kernels."""
+    total, n = kernels.twin_sum(z, gradient), z.shape[1] // 2
+    first, second = z[:, :n], z[:, n:]
+    if gradient is not None:
+        gradient[:, :n] -= 2 * second
+        gradient[:, n:] -= 2 * first
+    return total - 2 * (first * second).sum(dtype=total.dtype)
+
+
 def _gradient_by_tiles(group: Tensor, normaliser: Tensor) -> Tensor:
     gradient = torch.zeros_like(group, dtype=normaliser.dtype)
+    n = len(group) // 2
     for i, j, similarity in _upper_tiles(group, normaliser.dtype):
         share = (similarity - normaliser[i, None]).exp_()
-        share = share.add_(similarity.sub_(normaliser[j]).exp_()).to(group.dtype)
+        share += similarity.sub_(normaliser[j]).exp_()
+        for twin in {n, n if i != j else -n}:
+            share.diagonal(twin + i.start - j.start).sub_(2)
+        share = share.to(group.dtype)
         gradient[i] += share @ group[j]
         if i != j:
             gradient[j] += share.T @ group[i]
@@ -107,8 +126,8 @@ def check_pooled(h1: Tensor, h2: Tensor) -> None:
 
 
 def connected_zero(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return an exact 0 that both tensors get a zero gradient from."""
-    return z1.flatten()[:0].sum() + z2.flatten()[:0].sum()
+    """Return an exact 0, in single precision at least, that both tensors get a zero gradient from."""
+    return at_least_single(z1.flatten()[:0]).sum() + at_least_single(z2.flatten()[:0]).sum()
 
 
 def twin_contrast(z1: Tensor, z2: Tensor) -> Tensor:

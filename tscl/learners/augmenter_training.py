@@ -48,7 +48,7 @@ class AugmenterTraining:
         self.augmenters = dict(augmenters)
         self.average = average
         groups = [{"params": list(one.parameters()), "lr": one.lr} for one in self.augmenters.values()]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
 
     def step(self, encoder: nn.Module, attempt: Attempt, step: int) -> dict[str, Tensor]:
         """Train the augmenters whose turn it is.

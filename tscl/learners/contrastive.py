@@ -9,7 +9,6 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics import MeanMetric
 
 from tscl.augmenters import Augmenter
@@ -18,7 +17,10 @@ from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
+from tscl.learners.averaging import AveragedWeights
+from tscl.learners.compiling import prepare_compiling
 from tscl.learners.joining import joined_batch, load_logged, save_logged
+from tscl.learners.optimizers import adamw
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.types import Batch, View
@@ -68,6 +70,8 @@ class ContrastiveLearner(L.LightningModule):
         While several processes train: how heads see the windows of the others. "gather" joins all embeddings on
         every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
         process's own windows; heads that have no ring (``takes_ring``) gather all the same.
+    compile : bool
+        Train the encoder through ``torch.compile``; the model that is saved is the same. Needs a C++ compiler on a CPU.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class ContrastiveLearner(L.LightningModule):
         seed: int = 0,
         encode_chunk_size: int | None = None,
         across_processes: Literal["gather", "ring"] = "gather",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if encode_chunk_size is not None and encode_chunk_size < 1:
@@ -107,7 +112,7 @@ class ContrastiveLearner(L.LightningModule):
             )
         self._factory: EncoderFactory | None = None
         self.encoder: nn.Module | None = None
-        self.average: AveragedModel | None = None
+        self.average: AveragedWeights | None = None
         twice = [head.level for head in active]
         self.names = [h.level if twice.count(h.level) == 1 else f"{h.level}_{h.view}" for h in active]
         self.heads = nn.ModuleList(active)
@@ -126,6 +131,7 @@ class ContrastiveLearner(L.LightningModule):
         self.seed = seed
         self.encode_chunk_size = encode_chunk_size
         self.across_processes = across_processes
+        self.compiled = compile
         self.augmenter_training: AugmenterTraining | None = None
         self._augmenter_state: Mapping[str, Any] | None = None
         self._warned = False
@@ -162,8 +168,8 @@ class ContrastiveLearner(L.LightningModule):
             )
         self.encoder = encoder.train()
         if self.averaging is not None:
-            average = get_ema_multi_avg_fn(self.ema_decay) if self.averaging == "ema" else None
-            self.average = AveragedModel(encoder, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
+            decay = self.ema_decay if self.averaging == "ema" else None
+            self.average = AveragedWeights(encoder, decay).requires_grad_(False)
 
     def configure_model(self) -> None:
         """Build the networks once the data are known (called by Lightning before the optimizer)."""
@@ -209,17 +215,20 @@ class ContrastiveLearner(L.LightningModule):
         ConfigError
             When a head needs ids that the batch does not carry.
         """
-        assert self.encoder is not None
         embedded = {}
         for name in self.views:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.learning):
                 pair = self.view_pair(name, batch)
-            embedded[name] = encode_pair(self.encoder, *pair, batch.sensors, self.encode_chunk_size)
+            embedded[name] = self._encode(*pair, batch)
             if pair[1].kept is not None:
                 self.means[f"train/{name}/kept"].update(pair[1].kept.mean())
         scores = {view: self._scorer(pair, batch) for view, pair in embedded.items()}
         heads: Any = zip(self.names, self.heads, strict=True)
         return {name: scores[head.view](head) for name, head in heads}, embedded
+
+    def _encode(self, first: View, second: View, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert self.encoder is not None
+        return encode_pair(self.encoder, first, second, batch.sensors, self.encode_chunk_size, self.compiled)
 
     def _scorer(self, pair: tuple[Tensor, Tensor], batch: Batch) -> Callable[[Any], Tensor]:
         """Return what computes a head's loss on a pair of embedded views, joined over processes where it has to be."""
@@ -246,15 +255,19 @@ class ContrastiveLearner(L.LightningModule):
 
     def _attempt(self, batch: Batch, name: str) -> tuple[View, View, Tensor, Tensor, Callable[[], Tensor]]:
         """Make and encode one view pair for the step of its augmenter."""
-        assert self.encoder is not None
         first, second = self.view_pair(name, batch)
-        pair = encode_pair(self.encoder, first, second, batch.sensors, self.encode_chunk_size)
+        pair = self._encode(first, second, batch)
 
         def contrast() -> Tensor:
             score = self._scorer(pair, batch)
             return torch.stack([head.weight * score(head) for head in self.heads if head.view == name]).sum()
 
         return first, second, *pair, contrast
+
+    def on_fit_start(self) -> None:
+        """Refuse to compile where that is not possible."""
+        if self.compiled:
+            prepare_compiling(self.device)
 
     def on_train_start(self) -> None:
         """Log scores in the first step, also of a run that is resumed within an epoch."""
@@ -330,7 +343,7 @@ class ContrastiveLearner(L.LightningModule):
                 self.augmenter_training.load_state_dict(self._augmenter_state)
         own = {id(p) for augmenter in self.learning.values() for p in augmenter.parameters()}
         parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
-        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return adamw(parameters, self.lr, self.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the state of the augmenters' optimizer, and what the other processes have logged."""

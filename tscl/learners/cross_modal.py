@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from tscl.encoders.base import encode_compiled
 from tscl.errors import ConfigError
 from tscl.functional import match_logits
+from tscl.learners.compiling import prepare_compiling
 from tscl.learners.joining import joined_batch, load_logged, save_logged
+from tscl.learners.optimizers import adamw
 from tscl.learners.scores import ScoreLog
 from tscl.learners.seeding import seed_step
 from tscl.losses import ClipLoss
-from tscl.types import Batch
+from tscl.types import Batch, View
 
 CrossModalFactory = Callable[[int, int, int], nn.Module]
 
@@ -47,6 +50,8 @@ class CrossModalLearner(L.LightningModule):
         While several processes train: how the loss sees the windows of the others. "gather" joins all embeddings on
         every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
         process's own windows (``ClipLoss``).
+    compile : bool
+        Train the encoder through ``torch.compile``; the model that is saved is the same. Needs a C++ compiler on a CPU.
 
     Raises
     ------
@@ -63,6 +68,7 @@ class CrossModalLearner(L.LightningModule):
         weight_decay: float = 0.0,
         seed: int = 0,
         across_processes: Literal["gather", "ring"] = "gather",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         paired = {"speech": nn.Identity()} if paired is None else paired
@@ -83,6 +89,7 @@ class CrossModalLearner(L.LightningModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.seed = seed
+        self.compiled = compile
         self.learning: dict[str, Any] = {}
         self.curves = ["train/loss", "val/loss"]
 
@@ -128,7 +135,10 @@ class CrossModalLearner(L.LightningModule):
         missing = [name for name in self.paired if name not in batch.paired]
         if missing:
             raise ConfigError(f"the data have no {missing[0]!r} beside the signals, only {sorted(batch.paired)}.")
-        z = self.encoder(batch.x, sensors=batch.sensors)
+        if self.compiled:
+            z = encode_compiled(self.encoder, View(batch.x), batch.sensors)
+        else:
+            z = self.encoder(batch.x, sensors=batch.sensors)
         compared = {name: (z, encode(batch.paired[name])) for name, encode in self.paired.items()}
         ids = batch.levels.get("segment")
         pairs = list(compared.values())
@@ -140,6 +150,11 @@ class CrossModalLearner(L.LightningModule):
             pairs = [(everywhere.tensor(one), everywhere.tensor(other)) for one, other in pairs]
             ids = None if ids is None else everywhere.tensor(ids)
         return torch.stack([self.loss(*pair, ids=ids) for pair in pairs]).sum(), compared
+
+    def on_fit_start(self) -> None:
+        """Refuse to compile where that is not possible."""
+        if self.compiled:
+            prepare_compiling(self.device)
 
     def on_train_start(self) -> None:
         """Log scores in the first step, also of a run that is resumed within an epoch."""
@@ -194,7 +209,7 @@ class CrossModalLearner(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with decoupled weight decay over encoders and loss."""
         parameters = [p for name, p in self.named_parameters() if not name.startswith("best.") and p.requires_grad]
-        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return adamw(parameters, self.lr, self.weight_decay)
 
 
 def _frozen_copy(encoder: nn.Module) -> nn.Module:
