@@ -47,8 +47,6 @@ def missing(part: Part, gpu: bool) -> str:
     """Return why a part has no figure."""
     if part.on_gpu and not gpu:
         return "not measured: no GPU was at hand"
-    if not part.script:
-        return "not measured: no benchmark of it is there yet"
     return "not measured yet"
 
 

@@ -25,7 +25,7 @@ class Part:
     title : str
         Heading on the page.
     script : str
-        Below ``benchmarks/``; empty where a target has no benchmark yet.
+        Below ``benchmarks/``.
     full, quick : str
         Arguments of the measurement, and of one that only tries the script.
     """
@@ -77,9 +77,11 @@ class Target:
 
 LOSSES, COMET, BRAIN, STORE = (f"speed/{name}.py" for name in ("loss_memory", "comet_step", "brain_step", "store"))
 LOADERS, RECORDINGS, CAUSAL = (f"speed/{name}.py" for name in ("store_loaders", "store_recordings", "causal_encode"))
+AUTOTCL, DDP = (f"speed/{name}.py" for name in ("autotcl_step", "ddp"))
 ETT = "--path {data}/ett/ETTh1.csv"
 SMALL_STEP = "--batch 8 --times 32 --steps 1 --warmup 0 --rounds 1"
 SMALL_BRAIN = "--batch 4 --channels 8 --virtual 8 --hidden 16 --features 8 --times 60 --steps 1 --warmup 0 --rounds 1"
+SMALL_DDP = "--batch 16 --depth 1 --steps 2 --warmup 1 --rounds 1"
 SMALL_LOSS = "--losses info_nce --smallest 256 --largest 512 --repeats 1"
 
 PARTS = [
@@ -98,8 +100,21 @@ PARTS = [
         "--reference {reference} --batch 256 --steps 1 --rounds 3",
         "--reference {reference} --depth 2 " + SMALL_STEP,
     ),
-    Part("comet_step_bf16", "COMET's training step in bf16", "", "--reference {reference} --precision bf16"),
-    Part("comet_step_cuda", "COMET's training step on a GPU", "", "--reference {reference} --device cuda"),
+    Part(
+        "comet_step_bf16",
+        "COMET's training step in bf16",
+        COMET,
+        "--reference {reference} --precision bf16 --batch 256 --steps 1 --rounds 2",
+        "--reference {reference} --precision bf16 --depth 2 " + SMALL_STEP,
+    ),
+    Part(
+        "comet_step_cuda",
+        "COMET's training step on a GPU",
+        COMET,
+        "--reference {reference} --device cuda --precision bf16 --batch 256 --steps 10 --warmup 3",
+        "--reference {reference} --device cuda --precision bf16 --depth 2 " + SMALL_STEP,
+    ),
+    Part("autotcl_step", "AutoTCL's training step", AUTOTCL, "", "--batch 4 --depth 1 --dim 8 --steps 1 --rounds 1"),
     Part("brain_step", "The brain model's training step", BRAIN, "--batch 16", SMALL_BRAIN),
     Part(
         "brain_loader",
@@ -122,6 +137,8 @@ PARTS = [
         ETT + " --windows 512",
         ETT + " --windows 16 --dims 8 --repeats 1",
     ),
+    Part("ddp", "Two processes", DDP, "", SMALL_DDP),
+    Part("ddp_ring", "Two processes in a ring", DDP, "--across ring", "--across ring " + SMALL_DDP),
     Part("store_formats", "Formats on disk", STORE, "formats --root {data}/eegmat", "formats --windows 256"),
     Part("store_opening", "A million windows", STORE, "opening", "opening --windows 2000"),
     Part(

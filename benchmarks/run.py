@@ -75,8 +75,6 @@ def versions() -> dict[str, str]:
 
 def left_out(part: Part, args: argparse.Namespace) -> str:
     """Return why a part cannot run here; empty where it can."""
-    if not part.script:
-        return "no benchmark of it is there yet"
     if part.on_gpu and not torch.cuda.is_available():
         return "no GPU is at hand"
     absent = [one for one in part.inputs(args.quick) if getattr(args, one) is None]

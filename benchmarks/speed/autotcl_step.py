@@ -13,9 +13,10 @@ import argparse
 import json
 import statistics
 import time
+from pathlib import Path
 
 import torch
-from measuring import autocast, measure_side, name_part, peak, print_profile, resident
+from measuring import autocast, figure, keep, measure_side, name_part, peak, print_profile, resident
 
 from tscl.augmenters import ParametricAugmenter
 from tscl.encoders import CausalConvEncoder
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", choices=["ours"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -108,13 +110,16 @@ def main() -> None:
         show_profile(args)
         return
     rounds = [measure_side("ours") for _ in range(args.rounds)]
-    print(
-        f"AutoTCL step, CPU {args.precision}{', compiled' if args.compile else ''}, B={args.batch} C={args.channels} "
-        f"T={args.times} dim={args.dim} hidden={args.hidden} depth={args.depth}, torch {torch.__version__}, "
-        f"{args.threads} threads; median of {args.rounds} rounds of {args.steps} steps"
+    how = (
+        f"CPU {args.precision}{', compiled' if args.compile else ''}, B={args.batch} C={args.channels} "
+        f"T={args.times} dim={args.dim} hidden={args.hidden} depth={args.depth}, {args.threads} threads; "
+        f"{args.rounds} rounds of {args.steps} steps"
     )
+    print(f"AutoTCL step, {how}, torch {torch.__version__}, median")
     said = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
     print(f"augmenter: {said['augmenter']:.3f} s   encoder: {said['encoder']:.3f} s   {said['memory']:.0f} MB")
+    rows = [figure(f"step of the {key}", "s", [one[key] for one in rounds]) for key in ("augmenter", "encoder")]
+    keep(args.json, how, [*rows, figure("both", "MB", [one["memory"] for one in rounds])])
 
 
 if __name__ == "__main__":

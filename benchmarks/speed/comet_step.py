@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,19 +58,19 @@ class Ours:
         from tscl.heads import GroupHead, ObservationHead, SampleHead
         from tscl.learners import ContrastiveLearner
 
-        self.precision = args.precision
+        self.precision, self.device = args.precision, args.device
         self.learner = ContrastiveLearner(
             DilatedConvEncoder(args.channels, depth=args.depth),
             [ObservationHead(), SampleHead(), GroupHead("trial"), GroupHead("patient")],
             {"clean": Identity(), "masked": LatentMask("continuous")},
             compile=args.compile,
-        )
+        ).to(args.device)
         self.optimizer = self.learner.configure_optimizers()
 
     def step(self, batch: Batch) -> None:
         """Take one step."""
         self.optimizer.zero_grad()
-        with autocast(self.precision):
+        with autocast(self.precision, self.device):
             losses, _ = self.learner.losses(batch)
             loss = sum(0.25 * loss for loss in losses.values())
         loss.backward()
@@ -82,7 +83,7 @@ def batches_of(args: argparse.Namespace) -> Iterator[Batch]:
     X, trial, patient = (torch.from_numpy(a) for a in make_batches(args))
     for start in range(0, len(X), args.batch):
         rows = slice(start, start + args.batch)
-        yield Batch(X[rows], {"patient": patient[rows], "trial": trial[rows]})
+        yield Batch(X[rows], {"patient": patient[rows], "trial": trial[rows]}).to(args.device)
 
 
 def run_ours(args: argparse.Namespace) -> dict[str, float]:
@@ -92,8 +93,20 @@ def run_ours(args: argparse.Namespace) -> dict[str, float]:
     for batch in batches:
         begin = time.perf_counter()
         ours.step(batch)
+        wait_for(args.device)
         times.append(time.perf_counter() - begin)
-    return {"seconds": statistics.median(times[args.warmup :]), "memory": peak() - before}
+    return {"seconds": statistics.median(times[args.warmup :]), "memory": held(args, before)}
+
+
+def wait_for(device: str) -> None:
+    """Wait until the device has done its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def held(args: argparse.Namespace, before: float) -> float:
+    """Return the memory, in MB, that the steps took on the device."""
+    return torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else peak() - before
 
 
 def show_profile(args: argparse.Namespace) -> None:
@@ -112,11 +125,11 @@ def show_profile(args: argparse.Namespace) -> None:
 def encoder_share(args: argparse.Namespace) -> dict[str, float]:
     """Return the seconds of the encoder's forward and backward pass, and of its convolutions alone."""
     encoder, x = Ours(args).learner.encoder, next(batches_of(args)).x
-    with autocast(args.precision):
+    with autocast(args.precision, args.device):
         gradient = torch.randn_like(encoder.features(x))
 
     def forward_backward() -> None:
-        with autocast(args.precision):
+        with autocast(args.precision, args.device):
             z = encoder.features(x)
         z.backward(gradient)
 
@@ -131,20 +144,25 @@ def run_reference(args: argparse.Namespace) -> dict[str, float]:
 
     X, trial, patient = make_batches(args)
     labels = np.stack([np.zeros(len(X)), patient, trial], axis=1)
-    stamps = []
+    stamps: list[float] = []
+
+    def stamp(*_: Any) -> None:
+        wait_for(args.device)
+        stamps.append(time.perf_counter())
+
     model = COMET(
         args.channels,
         depth=args.depth,
-        device="cpu",
+        device=args.device,
         lr=1e-4,
         batch_size=args.batch,
         flag_use_multi_gpu=False,
-        after_iter_callback=lambda *_: stamps.append(time.perf_counter()),
+        after_iter_callback=stamp,
     )
     before = resident()
-    stamps.append(time.perf_counter())
+    stamp()
     model.fit(X.transpose(0, 2, 1).copy(), labels, n_epochs=2, verbose=False)
-    return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": peak() - before}
+    return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": held(args, before)}
 
 
 def loss_difference(args: argparse.Namespace) -> dict[str, float]:
@@ -191,6 +209,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
@@ -212,8 +231,9 @@ def main() -> None:
     for _ in range(args.rounds):
         rounds.append({name: measure_side(name) for name in names})
     live = {name: [measure_side(name, **returning)["memory"]] for name in names}
+    where = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     how = (
-        f"CPU {args.precision}{', compiled' if args.compile else ''}, B={args.batch} C={args.channels} "
+        f"{where} {args.precision}{', compiled' if args.compile else ''}, B={args.batch} C={args.channels} "
         f"T={args.times} depth={args.depth}, {args.threads} threads; "
         f"{args.rounds} rounds of {args.steps} steps"
     )

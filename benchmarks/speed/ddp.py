@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from measuring import measure_side
+from measuring import figure, keep, measure_side
 from torch.utils.data import DataLoader
 
 from tscl.augmenters import Identity, LatentMask
@@ -93,9 +96,13 @@ def main() -> None:
     for name, value in {**sizes, "steps": 30, "warmup": 5, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--across", choices=["gather", "ring"], default="gather")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="results for benchmarks/run.py")
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
+        warnings.filterwarnings("ignore")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         said = run_side(args)
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(json.dumps(said))
@@ -104,10 +111,11 @@ def main() -> None:
         {side: measure_side(side, OMP_NUM_THREADS=str(threads))["rate"] for side, (_, threads) in SIDES.items()}
         for _ in range(args.rounds)
     ]
-    print(
+    how = (
         f"COMET on CPU, fp32, batch of {args.batch} in all, C={args.channels} T={args.times} dim={args.dim} "
-        f"depth={args.depth}, {args.across}, torch {torch.__version__}; {args.rounds} rounds of {args.steps} steps"
+        f"depth={args.depth}, {args.across}; {args.rounds} rounds of {args.steps} steps"
     )
+    print(f"{how}, torch {torch.__version__}")
     for side, name in NAMES.items():
         rates = sorted(one[side] for one in rounds)
         ratios = sorted(one[side] / one["one"] for one in rounds)
@@ -115,6 +123,9 @@ def main() -> None:
             f"{name:>26}: {statistics.median(rates):7.1f} windows/s ({rates[0]:.1f} to {rates[-1]:.1f}), "
             f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         )
+    rates = {side: [one[side] for one in rounds] for side in SIDES}
+    rows = [figure(NAMES[side], "windows/s", rates[side], rates["one"], more=True) for side in ("threads", "processes")]
+    keep(args.json, how, rows, NAMES["one"])
 
 
 if __name__ == "__main__":
