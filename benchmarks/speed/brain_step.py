@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import autocast, figure, keep, measure_side, name_part, peak, print_profile, resident
+from measuring import autocast, figure, held, keep, measure_side, name_part, print_profile, resident, wait_for
 from torch import Tensor, nn
 
 from tscl.encoders import BrainConv
@@ -58,12 +58,6 @@ def trained_step(args: argparse.Namespace, model: nn.Module, optimizer: Any, bat
     loss.backward()
     optimizer.step()
     return loss.detach()
-
-
-def wait_for(device: str) -> None:
-    """Wait until the device has done its work."""
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def random_batch(args: argparse.Namespace) -> Batch:
@@ -104,8 +98,7 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
         trained_step(args, model, optimizer, batch)
         wait_for(args.device)
         times.append(time.perf_counter() - begin)
-    memory = torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else peak() - before
-    return {"seconds": statistics.median(times[args.warmup :]), "memory": memory}
+    return {"seconds": statistics.median(times[args.warmup :]), "memory": held(args.device, before)}
 
 
 def run_loader(args: argparse.Namespace) -> dict[str, float]:

@@ -29,13 +29,14 @@ import torch
 from measuring import (
     autocast,
     figure,
+    held,
     keep,
     measure_side,
     name_part,
-    peak,
     print_profile,
     resident,
     share_of_convolutions,
+    wait_for,
 )
 
 from tscl.types import Batch
@@ -95,18 +96,7 @@ def run_ours(args: argparse.Namespace) -> dict[str, float]:
         ours.step(batch)
         wait_for(args.device)
         times.append(time.perf_counter() - begin)
-    return {"seconds": statistics.median(times[args.warmup :]), "memory": held(args, before)}
-
-
-def wait_for(device: str) -> None:
-    """Wait until the device has done its work."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def held(args: argparse.Namespace, before: float) -> float:
-    """Return the memory, in MB, that the steps took on the device."""
-    return torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else peak() - before
+    return {"seconds": statistics.median(times[args.warmup :]), "memory": held(args.device, before)}
 
 
 def show_profile(args: argparse.Namespace) -> None:
@@ -162,7 +152,7 @@ def run_reference(args: argparse.Namespace) -> dict[str, float]:
     before = resident()
     stamp()
     model.fit(X.transpose(0, 2, 1).copy(), labels, n_epochs=2, verbose=False)
-    return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": held(args, before)}
+    return {"seconds": statistics.median(np.diff(stamps)[args.warmup :].tolist()), "memory": held(args.device, before)}
 
 
 def loss_difference(args: argparse.Namespace) -> dict[str, float]:

@@ -29,6 +29,17 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def wait_for(device: str) -> None:
+    """Wait until the device has done its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def held(device: str, before: float) -> float:
+    """Return the most memory taken on the device, in MB; on a CPU beyond what the process held before."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak() - before
+
+
 def measure_side(name: str, **environment: str) -> dict[str, Any]:
     """Run this script again with ``--side name`` in a process of its own, and return what it prints as JSON."""
     command = [sys.executable, *sys.argv, "--side", name]

@@ -6,6 +6,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gloo():
+    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+        pytest.skip("this torch has no gloo backend")
 
 
 @pytest.fixture(scope="session")

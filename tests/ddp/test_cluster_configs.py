@@ -6,13 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from tscl.encoders import load_encoder
-
-if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-    pytest.skip("this torch has no gloo backend", allow_module_level=True)
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SMALL = [

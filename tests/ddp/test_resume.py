@@ -7,9 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-    pytest.skip("this torch has no gloo backend", allow_module_level=True)
-
 KEEP = '''
 import shutil
 from pathlib import Path

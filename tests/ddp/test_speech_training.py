@@ -4,12 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-import torch
 
 from tscl.encoders import load_encoder
-
-if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-    pytest.skip("this torch has no gloo backend", allow_module_level=True)
 
 SPY = '''
 import json

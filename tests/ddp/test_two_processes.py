@@ -11,9 +11,6 @@ from tscl.data import HierarchicalBatchSampler
 from tscl.data.datasets import SimulatedECG
 from tscl.encoders import load_encoder
 
-if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-    pytest.skip("this torch has no gloo backend", allow_module_level=True)
-
 SPY = '''
 import json
 from pathlib import Path
