@@ -62,8 +62,8 @@ def twins(groups, n, dim, dtype=torch.float32):
     """Compare the contrast of the first half of the vectors of each group with the second, and its gradient."""
     z = draw(groups, n, dim).to(dtype)
     gradients = torch.empty_like(z), torch.empty_like(z, dtype=torch.float64)
-    total = pairs._kernels_of_each(triton_tiles, z, gradients[0])
-    exact = pairs._tiles_of_each(z.double(), gradients[1])
+    total = pairs._by_kernels(triton_tiles, z, gradients[0])
+    exact = sum(pairs._by_tiles(*one) for one in zip(z.double()[:, None], gradients[1][:, None], strict=True))
     return {"total": far(total, exact), "gradient": far(*gradients)}
 
 

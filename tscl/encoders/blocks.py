@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tscl.functional.tiles import windows_at_a_time
 
 
 def _image(x: Tensor) -> Tensor:
@@ -27,42 +29,86 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0, dilat
     return F.conv2d(_image(x), weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation)).squeeze(2)
 
 
-def _activation(image: Tensor, left: int) -> Tensor:
-    return F.gelu(F.pad(image, (left, 0)) if left else image)
+def _gelu(image: Tensor) -> Tensor:
+    """Apply GELU to (B, C, 1, T), read in the order of training, which takes torch half the time of any other order."""
+    return F.gelu(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class _GeluConv(torch.autograd.Function):
-    """``conv(gelu(x))`` on (B, C, 1, T) that keeps ``x`` alone for the backward pass and recomputes the activation.
+class _Taps(NamedTuple):
+    """Where the weights of a convolution lie: steps of padding on the left, on both sides, and between two taps."""
 
-    The convolution is computed in the type of its weights.
-    """
+    left: int
+    padding: int
+    dilation: int
+
+
+def _gelu_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: _Taps) -> Tensor:
+    """Return ``conv(gelu(x))`` of (B, C, 1, T), computed in the type of its weights."""
+    activation = _gelu(F.pad(x, (taps.left, 0)) if taps.left else x).to(weight.dtype)
+    return F.conv2d(activation, weight[:, :, None], bias, padding=(0, taps.padding), dilation=(1, taps.dilation))
+
+
+def _conv_gradients(grad: Tensor, x: Tensor, weight: Tensor, taps: _Taps) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of a convolution's input, weights and bias."""
+    of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        grad,
+        x,
+        weight[:, :, None],
+        [len(weight)],
+        [1, 1],
+        [0, taps.padding],
+        [1, taps.dilation],
+        False,
+        [0, 0],
+        1,
+        [True, True, True],
+    )
+    return of_x, of_weight.squeeze(2), of_bias
+
+
+def _gelu_conv_gradients(grad: Tensor, x: Tensor, weight: Tensor, taps: _Taps) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of :func:`_gelu_conv`; the activation is computed once more."""
+    activation = _gelu(F.pad(x, (taps.left, 0)) if taps.left else x).to(weight.dtype)
+    of_activation, of_weight, of_bias = _conv_gradients(grad, activation, weight, taps)
+    of_activation = of_activation[..., taps.left :].to(x.dtype).permute(0, 2, 3, 1)
+    of_x = torch.ops.aten.gelu_backward(of_activation, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    return of_x, of_weight, of_bias
+
+
+class _ResidualGeluConvs(torch.autograd.Function):
+    """A residual block on (B, C, 1, T) that keeps the inputs of its two layers and no activation."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, left: int, padding: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = left, padding, dilation
-        activation = _activation(x, left).to(weight.dtype)
-        return F.conv2d(activation, weight[:, :, None], bias, padding=(0, padding), dilation=(1, dilation))
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight1: Tensor,
+        bias1: Tensor,
+        taps1: _Taps,
+        weight2: Tensor,
+        bias2: Tensor,
+        taps2: _Taps,
+        projection: Tensor | None,
+        projection_bias: Tensor | None,
+    ) -> Tensor:
+        middle = _gelu_conv(x, weight1, bias1, taps1)
+        out = _gelu_conv(middle, weight2, bias2, taps2)
+        out += x if projection is None else F.conv2d(x.to(projection.dtype), projection[:, :, None], projection_bias)
+        ctx.save_for_backward(x, middle, weight1, weight2, projection)
+        ctx.taps = taps1, taps2
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        left, padding, dilation = ctx.geometry
-        grad_activation, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            grad_outputs[0],
-            _activation(x, left).to(weight.dtype),
-            weight[:, :, None],
-            [len(weight)],
-            [1, 1],
-            [0, padding],
-            [1, dilation],
-            False,
-            [0, 0],
-            1,
-            [True, True, True],
-        )
-        grad_x = torch.ops.aten.gelu_backward(grad_activation[..., left:].to(x.dtype), x)
-        return grad_x, grad_weight.squeeze(2), grad_bias, None, None, None
+        [grad] = grad_outputs
+        x, middle, weight1, weight2, projection = ctx.saved_tensors
+        of_middle, *of_layer2 = _gelu_conv_gradients(grad, middle, weight2, ctx.taps[1])
+        of_x, *of_layer1 = _gelu_conv_gradients(of_middle, x, weight1, ctx.taps[0])
+        of_projection: list[Tensor | None] = [None, None]
+        shortcut = grad
+        if projection is not None:
+            shortcut, *of_projection = _conv_gradients(grad, x.to(projection.dtype), projection, _Taps(0, 0, 1))
+        return of_x + shortcut, *of_layer1, None, *of_layer2, None, *of_projection
 
 
 class DilatedConv(nn.Module):
@@ -86,23 +132,22 @@ class DilatedConv(nn.Module):
         self.dilation = dilation
         self.causal = causal
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, T) to (B, out_channels, T)."""
-        weight, bias = self.conv.weight, self.conv.bias
+    def weights(self, length: int) -> tuple[Tensor, Tensor, _Taps]:
+        """Return weights, without the taps that only ever see padding in a series of so many steps, bias and taps."""
         size = self.conv.kernel_size[0]
         before = size - 1 if self.causal else size // 2
-        # Taps further away than the series is long only ever see padding. An exported graph, which serves series of
-        # any length, keeps them.
-        reach = before if torch.compiler.is_exporting() else min(before, (x.shape[2] - 1) // self.dilation)
-        weight = weight[:, :, before - reach : before + 1 + (0 if self.causal else reach)]
+        # An exported graph, which serves series of any length, keeps all taps.
+        reach = before if torch.compiler.is_exporting() else min(before, (length - 1) // self.dilation)
+        weight = self.conv.weight[:, :, before - reach : before + 1 + (0 if self.causal else reach)]
         left, padding = (reach * self.dilation, 0) if self.causal else (0, reach * self.dilation)
-        if x.requires_grad and torch.is_grad_enabled():
-            if torch.is_autocast_enabled(x.device.type) and weight.dtype == torch.float32:
-                # Autocast does not look into the function: its weights have the type that it would have chosen.
-                weight, bias = (one.to(torch.get_autocast_dtype(x.device.type)) for one in (weight, bias))
-            return _GeluConv.apply(_image(x), weight, bias, left, padding, self.dilation).squeeze(2)
-        activation = _activation(_image(x), left).squeeze(2)
-        return conv(activation, weight, bias, padding, self.dilation)
+        assert self.conv.bias is not None
+        return weight, self.conv.bias, _Taps(left, padding, self.dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T) to (B, out_channels, T)."""
+        weight, bias, taps = self.weights(x.shape[2])
+        activation = F.gelu(F.pad(x, (taps.left, 0)) if taps.left else x)
+        return conv(activation, weight, bias, taps.padding, taps.dilation)
 
 
 class ResidualBlock(nn.Module):
@@ -132,11 +177,17 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, T) to (B, out_channels, T)."""
-        out = self.conv2(self.conv1(x))
-        # Not in place: what the convolution returns is a view, whose gradient would be copied.
-        if isinstance(self.projector, nn.Conv1d):
-            x = conv(x, self.projector.weight, self.projector.bias)
-        return out + x
+        projection, projection_bias = getattr(self.projector, "weight", None), getattr(self.projector, "bias", None)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            shortcut = x if projection is None else conv(x, projection, projection_bias)
+            return self.conv2(self.conv1(x)) + shortcut
+        layers = (self.conv1.weights(x.shape[2]), self.conv2.weights(x.shape[2]), (projection, projection_bias))
+        flat = [one for layer in layers for one in layer]
+        if torch.is_autocast_enabled(x.device.type) and self.conv1.conv.weight.dtype == torch.float32:
+            # Autocast does not look into the function: its weights have the type that it would have chosen.
+            kind = torch.get_autocast_dtype(x.device.type)
+            flat = [one.to(kind) if isinstance(one, Tensor) else one for one in flat]
+        return _ResidualGeluConvs.apply(_image(x), *flat).squeeze(2)
 
 
 def residual_blocks(hidden: int, dim: int, depth: int, kernel_size: int, causal: bool = False) -> nn.Sequential:
@@ -148,6 +199,15 @@ def residual_blocks(hidden: int, dim: int, depth: int, kernel_size: int, causal:
             for i, width in enumerate(widths)
         )
     )
+
+
+def run_blocks(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """Map (B, hidden, T) to (B, D, T); where a CPU trains, some windows at a time."""
+    size = windows_at_a_time(x)
+    parted = x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled()
+    if not parted or len(x) <= size or torch.compiler.is_compiling():
+        return blocks(x)
+    return torch.cat([blocks(part)[:, :, None] for part in x.split(size)]).squeeze(2)
 
 
 def visible_steps(keep: Tensor, mask: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tscl.encoders.base import Encoder, split_missing
-from tscl.encoders.blocks import DilatedConv, conv, residual_blocks, visible_steps
+from tscl.encoders.blocks import DilatedConv, conv, residual_blocks, run_blocks, visible_steps
 from tscl.encoders.long_conv import causal_conv
 from tscl.errors import ConfigError
 from tscl.types import Sensors
@@ -101,7 +101,7 @@ class CausalConvEncoder(Encoder):
 
     def features(self, x: Tensor, mask: Tensor | None = None, sensors: Sensors | None = None) -> Tensor:
         """Embed without the last dropout; see :meth:`Encoder.forward`."""
-        h = self.blocks(self._latent(x, mask))
+        h = run_blocks(self.blocks, self._latent(x, mask))
         return self._averaged(causal_conv(h, self._total_kernel()))
 
     def features_last_hidden(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tscl.encoders.base import Encoder, split_missing
-from tscl.encoders.blocks import conv, residual_blocks, visible_steps
+from tscl.encoders.blocks import conv, residual_blocks, run_blocks, visible_steps
 from tscl.types import Sensors
 
 
@@ -74,4 +74,4 @@ class DilatedConvEncoder(Encoder):
                 f"the encoder was built for {self.stem.in_channels} channels and takes (B, C, T), got {tuple(x.shape)}."
             )
         x, keep = split_missing(x)
-        return self.blocks(conv(x, self.stem.weight, self.stem.bias) * visible_steps(keep, mask))
+        return run_blocks(self.blocks, conv(x, self.stem.weight, self.stem.bias) * visible_steps(keep, mask))

@@ -12,18 +12,34 @@ from torch.autograd.function import once_differentiable
 
 class _EagerGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
-        with torch.enable_grad():
-            first, second = z1.detach().requires_grad_(), z2.detach().requires_grad_()
-            value = loss(first, second)
-            gradients = torch.autograd.grad(value, (first, second))
-            ctx.save_for_backward(*(_ordered_as(z, one) for z, one in zip((first, second), gradients, strict=True)))
-        return value.detach()
+    def forward(ctx: Any, loss: Callable[[Tensor, Tensor], Tensor], size: int, z1: Tensor, z2: Tensor) -> Tensor:
+        if size >= len(z1):
+            value, *gradients = _with_gradients(loss, z1, z2)
+            ctx.save_for_backward(*map(_ordered_as, (z1, z2), gradients))
+            return value
+        whole = torch.empty_like(z1), torch.empty_like(z2)
+        values = []
+        for parts in zip(z1.split(size), z2.split(size), *(one.split(size) for one in whole), strict=True):
+            share = len(parts[0]) / len(z1)
+            value, *gradients = _with_gradients(loss, *parts[:2])
+            values.append(value * share)
+            for gradient, place in zip(gradients, parts[2:], strict=True):
+                torch.mul(gradient, share, out=place)
+        ctx.save_for_backward(*whole)
+        return torch.stack(values).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(gradient * grad_outputs[0] for gradient in ctx.saved_tensors)
+        return None, None, *(gradient * grad_outputs[0] for gradient in ctx.saved_tensors)
+
+
+def _with_gradients(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> tuple[Tensor, ...]:
+    """Return a loss and its gradients."""
+    with torch.enable_grad():
+        views = z1.detach().requires_grad_(), z2.detach().requires_grad_()
+        value = loss(*views)
+        return value.detach(), *torch.autograd.grad(value, views)
 
 
 def _ordered_as(z: Tensor, gradient: Tensor) -> Tensor:
@@ -31,7 +47,9 @@ def _ordered_as(z: Tensor, gradient: Tensor) -> Tensor:
     return gradient if gradient.stride() == z.stride() else torch.empty_like(z).copy_(gradient)
 
 
-def with_eager_gradient(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
+def with_eager_gradient(
+    loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor, size: int | None = None
+) -> Tensor:
     """Compute a scalar loss of two views, and its gradient in the same sweep where one will be asked for.
 
     A loss over many time scales keeps pooled copies, indices and similarity matrices until the backward pass; taken at
@@ -43,6 +61,8 @@ def with_eager_gradient(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2
         Of two tensors, to a scalar; everything that needs a gradient must come in through them.
     z1, z2 : Tensor
         The views.
+    size : int, optional
+        Take so many windows at a time, for a loss that is the mean over single windows.
 
     Returns
     -------
@@ -50,5 +70,5 @@ def with_eager_gradient(loss: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2
         Differentiable once with respect to the views.
     """
     if torch.is_grad_enabled() and (z1.requires_grad or z2.requires_grad):
-        return _EagerGradient.apply(loss, z1, z2)
+        return _EagerGradient.apply(loss, size or len(z1), z1, z2)
     return loss(z1, z2)

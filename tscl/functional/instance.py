@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.pairs import connected_zero, twin_contrast
+from tscl.functional.tiles import windows_at_a_time
 
 
 def check_views(z1: Tensor, z2: Tensor) -> None:
@@ -104,7 +105,8 @@ def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Te
         When the two shapes differ or are not three-dimensional.
     """
     check_views(z1, z2)
-    return with_eager_gradient(partial(_over_scales if multiscale else _single_scale, _observation), z1, z2)
+    scales = _over_scales if multiscale else _single_scale
+    return with_eager_gradient(partial(scales, _observation), z1, z2, windows_at_a_time(z1))
 
 
 def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -23,63 +23,74 @@ class _TwinContrast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z1: Tensor, z2: Tensor) -> Tensor:
+        groups, n, dim = z1.shape
+        gradients = [torch.empty_like(z) for z in (z1, z2)] if any(ctx.needs_input_grad) else []
+        sweep, size = _sweep(z1.device, z1.dtype, groups, n, dim)
+        scale = 1.0 / (groups * 2 * n)
+        total = z1.new_zeros((), dtype=torch.promote_types(z1.dtype, torch.float32))
         with torch.autocast(z1.device.type, enabled=False):
-            groups, n, _ = z1.shape
-            z = torch.cat([z1, z2], dim=1)
-            gradient = torch.empty_like(z) if any(ctx.needs_input_grad) else None
-            kernels = kernels_for(z.device, z.dtype, z.shape[2])
-            tiles = _tiles_of_each if kernels is None else partial(_kernels_of_each, kernels)
-            sweep = _whole_matrices if 4 * n * n <= tile_elements(z.device) else tiles
-            scale = 1.0 / (groups * 2 * n)
-            total = sweep(z, gradient)
-            ctx.save_for_backward(gradient)
-            ctx.scale = scale
-            return total * scale
+            for part in spans(groups, size):
+                z = torch.cat([z1[part], z2[part]], dim=1)
+                gradient = torch.empty_like(z) if gradients else None
+                total += sweep(z, gradient)
+                if gradient is not None:
+                    for whole, of_view in zip(gradients, gradient.split(n, dim=1), strict=True):
+                        torch.mul(of_view, scale, out=whole[part])
+        ctx.save_for_backward(*gradients)
+        return total * scale
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
-        (gradient,) = ctx.saved_tensors
-        grad1, grad2 = (gradient * (grad_outputs[0] * ctx.scale)).chunk(2, dim=1)
-        return grad1, grad2
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient * grad_outputs[0] for gradient in ctx.saved_tensors)
+
+
+Sweep = Callable[[Tensor, Tensor | None], Tensor]
+"""Sums over the vectors (G, 2N, D) of some groups, and writes the gradient where there is a place for it."""
+
+
+def _sweep(device: torch.device, dtype: torch.dtype, groups: int, n: int, dim: int) -> tuple[Sweep, int]:
+    """Return what does the work, and how many groups of n pairs of vectors it takes at a time."""
+    fitting = tile_elements(device) // (4 * n * n)
+    if fitting:
+        return _whole_matrices, fitting
+    kernels = kernels_for(device, dtype, dim)
+    return (_by_tiles, 1) if kernels is None else (partial(_by_kernels, kernels), groups)
 
 
 def _whole_matrices(z: Tensor, gradient: Tensor | None) -> Tensor:
     """Sum over all vectors the log-sum-exp of the others of their group minus the twin; write the gradient."""
-    total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
     n = z.shape[1] // 2
-    for part in spans(len(z), max(1, tile_elements(z.device) // z.shape[1] ** 2)):
-        similarity = torch.bmm(z[part], z[part].mT).to(total.dtype)
-        similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-        softmax = torch.softmax(similarity, dim=2)
-        # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
-        total += (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum() - 2 * similarity.diagonal(n, 1, 2).sum()
-        if gradient is not None:
-            # Twins are taken off before the product: the difference of two products would drown in their rounding.
-            share = softmax + softmax.mT
-            for twin in (n, -n):
-                share.diagonal(twin, 1, 2).sub_(2)
-            torch.bmm(share.to(z.dtype), z[part], out=gradient[part])
+    similarity = torch.bmm(z, z.mT).to(torch.promote_types(z.dtype, torch.float32))
+    similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    softmax = torch.softmax(similarity, dim=2)
+    # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
+    total = (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum() - 2 * similarity.diagonal(n, 1, 2).sum()
+    if gradient is not None:
+        # Twins are taken off before the product: the difference of two products would drown in their rounding.
+        share = softmax + softmax.mT
+        for twin in (n, -n):
+            share.diagonal(twin, 1, 2).sub_(2)
+        torch.bmm(share.to(z.dtype), z, out=gradient)
     return total
 
 
-def _tiles_of_each(z: Tensor, gradient: Tensor | None) -> Tensor:
-    """Do the same in tiles, one group after the other."""
-    total = torch.zeros((), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32))
-    for number, group in enumerate(z):
-        normaliser = total.new_full((len(group),), -torch.inf)
-        for i, j, similarity in _upper_tiles(group, total.dtype):
-            add_exp(normaliser[i], similarity.logsumexp(dim=1))
-            if i != j:
-                add_exp(normaliser[j], similarity.logsumexp(dim=0))
-            total -= 2 * similarity.diagonal(len(group) // 2 + i.start - j.start).sum()
-        total += normaliser.sum()
-        if gradient is not None:
-            gradient[number] = _gradient_by_tiles(group, normaliser)
-    return total
+def _by_tiles(z: Tensor, gradient: Tensor | None) -> Tensor:
+    """Do the same for a single group in tiles."""
+    [group] = z
+    normaliser = group.new_full((len(group),), -torch.inf, dtype=torch.promote_types(z.dtype, torch.float32))
+    total = normaliser.new_zeros(())
+    for i, j, similarity in _upper_tiles(group, total.dtype):
+        add_exp(normaliser[i], similarity.logsumexp(dim=1))
+        if i != j:
+            add_exp(normaliser[j], similarity.logsumexp(dim=0))
+        total -= 2 * similarity.diagonal(len(group) // 2 + i.start - j.start).sum()
+    if gradient is not None:
+        gradient[0] = _gradient_by_tiles(group, normaliser)
+    return total + normaliser.sum()
 
 
-def _kernels_of_each(kernels: ModuleType, z: Tensor, gradient: Tensor | None) -> Tensor:
-    """Do the same in kernels."""
+def _by_kernels(kernels: ModuleType, z: Tensor, gradient: Tensor | None) -> Tensor:
+    """Do the same for all groups in kernels."""
     total, n = kernels.twin_sum(z, gradient), z.shape[1] // 2
     first, second = z[:, :n], z[:, n:]
     if gradient is not None:

@@ -14,12 +14,20 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 25}
-"""Similarities held at a time by type of device: on a CPU a tile that stays near its cache."""
+"""Numbers of a tensor worked on at a time by type of device: on a CPU one that stays near its cache.
+
+The memory of such a tensor is used again; that of a larger one goes back to the system, which clears it for the next.
+"""
 
 
 def tile_elements(device: torch.device) -> int:
-    """Return how many similarities are held at a time on a device."""
+    """Return how many numbers are worked on at a time on a device."""
     return TILE_ELEMENTS.get(device.type, TILE_ELEMENTS["cuda"])
+
+
+def windows_at_a_time(z: Tensor) -> int:
+    """Return how many windows of (B, D, T) are worked on at a time, where they are worked on by themselves."""
+    return max(1, tile_elements(z.device) // max(1, z[0].numel() if len(z) else 1))
 
 
 def spans(length: int, step: int) -> list[slice]:
