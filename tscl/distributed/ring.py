@@ -91,8 +91,8 @@ def _block(q: Tensor, visitors: list[Tensor], without: Tensor | None, within: Te
 def ring_twins(z1: Tensor, z2: Tensor, sizes: list[int]) -> Tensor:
     """Return what the own vectors add to :func:`tscl.functional.twin_contrast` of those of all processes.
 
-    The vectors go round once for the log-sum-exps. If a gradient will be asked for they go round once more at once, with
-    their log-sum-exps: the similarities are symmetric, so that is all it takes, and nothing has to come home.
+    The vectors go round once for the log-sum-exps. If a gradient will be asked for they go round once more, right away,
+    with their log-sum-exps: the similarities are symmetric, so that is all it takes, and nothing has to come home.
 
     Parameters
     ----------
