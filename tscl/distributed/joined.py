@@ -29,10 +29,10 @@ class JoinedBatch:
     """How the batches of all processes lie behind each other.
 
     Either every process gathers the joined batch and computes its loss, or each computes the part of its own rows while
-    the rows of the others go round (:meth:`pair_logsumexp`, :meth:`twin_contrast`, :meth:`pair_sum`). Own rows get their
-    exact gradient times the number of processes: averaged over processes, as ``DistributedDataParallel`` does, the
-    gradients of the parameters are those of one process with the joined batch. Batches may differ in size from process
-    to process.
+    the rows of the others go round (:meth:`pair_logsumexp`, :meth:`twin_contrast`, :meth:`pair_sum`). Own rows get
+    their exact gradient times the number of processes: averaged over processes, as ``DistributedDataParallel`` does,
+    the gradients of the parameters are those of one process with the joined batch. Batches may differ in size from
+    process to process.
 
     Parameters
     ----------
