@@ -40,7 +40,7 @@ LOSSES = {
 }
 RUNS = {1: ["gather"], 2: ["gather", "ring"], 3: ["ring"]}
 """How processes see each other's windows, by their number."""
-RING = ["patient", "global", "projection", "comet", "clip", "clip_free_norm"]
+RING = [name for name in (*HEADS, *LOSSES) if name not in ("observation", "local", "regression")]
 
 
 class Mirror(Augmenter):

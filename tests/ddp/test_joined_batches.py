@@ -71,12 +71,12 @@ def test_every_head_and_loss_that_takes_a_ring_goes_through_one():
 
 def test_a_ring_that_nothing_could_use_is_refused():
     views = {"pair": joined.Mirror()}
-    with pytest.raises(ConfigError, match=r"none of the heads has one \(observation, sample\)"):
+    with pytest.raises(ConfigError, match=r"none of the heads has one \(observation, local\)"):
         ContrastiveLearner(
             torch.nn.Identity(),
-            [heads.ObservationHead("pair"), heads.SampleHead("pair")],
+            [heads.ObservationHead("pair"), heads.LocalHead("pair")],
             views,
             across_processes="ring",
         )
-    with pytest.raises(ConfigError, match="SigLipLoss has none"):
-        CrossModalLearner(torch.nn.Identity(), losses.SigLipLoss(), across_processes="ring")
+    with pytest.raises(ConfigError, match="RegressionLoss has none"):
+        CrossModalLearner(torch.nn.Identity(), losses.RegressionLoss(), across_processes="ring")

@@ -75,7 +75,24 @@ def test_it_equals_the_matrix_of_all_pairs(said, world, kind):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["group", "info_nce", "nt_xent", "clip"])
+@pytest.mark.parametrize("world", ring.WORLDS)
+@pytest.mark.parametrize("tile", ring.TILES)
+@pytest.mark.parametrize("steps", ring.STEPS)
+@pytest.mark.parametrize("loss", ring.LOSSES)
+def test_a_loss_and_its_gradient_are_those_of_the_joined_batch(said, loss, steps, tile, world):
+    parts = ring.embedded(world, steps)
+    z1, z2, ids = (torch.cat(kind) for kind in zip(*parts, strict=True))
+    value = ring.LOSSES[loss](z1.requires_grad_(), z2.requires_grad_(), ids)
+    gradients = [one.split(ring.ROWS[:world]) for one in torch.autograd.grad(value, (z1, z2))]
+    every = [rank["losses"][f"{loss} {steps} {tile}"] for rank in said[world]]
+    for number in range(2):  # with a gradient, and without one
+        mean = sum(own[number] * n for own, n in zip(every, ring.ROWS, strict=False)) / len(ids)
+        torch.testing.assert_close(mean, value.detach(), rtol=1e-11, atol=1e-11)
+    for rank, (_, _, *ours) in enumerate(every):
+        torch.testing.assert_close(ours, [one[rank] for one in gradients], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("loss", ring.LOSSES)
 def test_no_process_holds_all_embeddings(said, loss):
     """A fourth process adds nothing to what the others hold in a ring, and two blocks of embeddings if they gather."""
     block = ring.HELD_ROWS * 8 * ring.HELD_STEPS * 4

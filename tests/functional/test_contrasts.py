@@ -47,6 +47,13 @@ def test_equals_the_slow_version(name, shape):
     assert_same(*LOSSES[name], *views(shape))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("elements", [1, 40, 200])
+def test_equals_the_slow_version_in_small_parts(name, elements, monkeypatch):
+    monkeypatch.setitem(tiles.TILE_ELEMENTS, "cpu", elements)
+    assert_same(*LOSSES[name], *views((5, 3, 13)))
+
+
 @pytest.mark.parametrize(
     "ids", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0], [5, 1, 5, 2, 1, 5], [0, 1, 2, 3, 4, 0], [-1, -1, 0, 0, 1, -1]]
 )

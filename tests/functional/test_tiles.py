@@ -64,7 +64,7 @@ def test_half_precision_is_summed_in_single():
 def test_no_tile_is_larger_than_it_may_be(tile):
     for n, m in ((3, 100), (100, 3), (30, 30), (1, 1)):
         seen = torch.zeros(n, m, dtype=torch.int8)
-        for i, j in tiles._tiles(n, m, torch.device("cpu")):
+        for i, j in tiles.tile_spans(n, m, torch.device("cpu")):
             seen[i, j] += 1
             assert seen[i, j].numel() <= max(tile, 1)
         assert (seen == 1).all()

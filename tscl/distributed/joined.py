@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tscl.distributed.ring import ring_logsumexp
+from tscl.distributed.ring import ring_logsumexp, ring_sum, ring_twins
+from tscl.functional.tiles import Judge
 
 
 def world_size() -> int:
@@ -28,9 +29,10 @@ class JoinedBatch:
     """How the batches of all processes lie behind each other.
 
     Either every process gathers the joined batch and computes its loss, or each computes the part of its own rows while
-    the rows of the others go round (:meth:`pair_logsumexp`). Own rows get their exact gradient times the number of
-    processes: averaged over processes, as ``DistributedDataParallel`` does, the gradients of the parameters are those
-    of one process with the joined batch. Batches may differ in size from process to process.
+    the rows of the others go round (:meth:`pair_logsumexp`, :meth:`twin_contrast`, :meth:`pair_sum`). Own rows get
+    their exact gradient times the number of processes: averaged over processes, as ``DistributedDataParallel`` does,
+    the gradients of the parameters are those of one process with the joined batch. Batches may differ in size from
+    process to process.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ class JoinedBatch:
     ----------
     own : slice
         The place of this process's windows among all.
+    share : float
+        How much of all windows it has.
     """
 
     def __init__(self, rows: int, steps: int, device: torch.device) -> None:
@@ -56,11 +60,11 @@ class JoinedBatch:
         self.rank = dist.get_rank()
         start = sum(self.sizes[: self.rank])
         self.own = slice(start, start + rows)
+        self.share = rows / sum(self.sizes)
 
     def weighted(self, loss: Tensor) -> Tensor:
         """Return the loss, a mean over the own rows, with the gradient that it has in the mean over all rows."""
-        share = self.sizes[self.rank] * len(self.sizes) / sum(self.sizes)
-        return loss + (share - 1) * (loss - loss.detach())
+        return loss + (self.share * len(self.sizes) - 1) * (loss - loss.detach())
 
     def cut(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
         """Cut two views, each of shape (B, D, T), to the steps that all processes have."""
@@ -81,6 +85,14 @@ class JoinedBatch:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the normalisers of the own rows and columns; see :func:`tscl.distributed.ring.ring_logsumexp`."""
         return ring_logsumexp(q, k, without=without, within=within)
+
+    def twin_contrast(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the own part of a contrast of twins; see :func:`tscl.distributed.ring.ring_twins`."""
+        return ring_twins(z1, z2, self.sizes)
+
+    def pair_sum(self, judge: Judge, mine: tuple[Tensor, ...], k: Tensor, labels: Tensor) -> Tensor:
+        """Return a sum over pairs with the columns of all processes; see :func:`tscl.distributed.ring.ring_sum`."""
+        return ring_sum(judge, mine, k, labels)
 
     def ids(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Join the ids of every level."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -97,7 +99,15 @@ def clip_loss(
     return (loss + (columns[: len(z)] - own).mean()) / 2 if symmetric else loss
 
 
-def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, ids: Tensor | None = None) -> Tensor:
+def siglip_loss(
+    z: Tensor,
+    speech: Tensor,
+    log_scale: Tensor,
+    bias: Tensor,
+    *,
+    ids: Tensor | None = None,
+    ring: Ring | None = None,
+) -> Tensor:
     """Judge every pair of a window and a stretch on its own, by a sigmoid (Zhai et al., SigLIP, ICCV 2023, eq. 1).
 
     Parameters
@@ -108,6 +118,9 @@ def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, i
         Logarithm of the factor of the cosine similarity, and what is added to it.
     ids : Tensor, shape (B,), int64, optional
         Which stretches are the same one: another window's copy of the own stretch is left out.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -122,20 +135,30 @@ def siglip_loss(z: Tensor, speech: Tensor, log_scale: Tensor, bias: Tensor, *, i
     _check_pairs(z, speech, ids)
     _check_match(z, speech)
     q, k = _flat(z, unit=True) * log_scale.exp(), _flat(speech, unit=True)
-    height = max(1, tile_elements(z.device) // len(k))
-    parts = [checkpoint(_judged, q[i], k, bias, ids, i, use_reentrant=False) for i in spans(len(q), height)]
-    return torch.stack(parts).sum() / len(z)
+    place = torch.arange(len(z), device=z.device)
+    if ring is not None:
+        place = place + ring.own.start
+    labels = torch.stack([place] if ids is None else [place, ids], dim=1)
+    judge = partial(_judged, labels)
+    total = judge(q, bias, k, labels) if ring is None else ring.pair_sum(judge, (q, bias), k, labels)
+    return total / len(z)
 
 
-def _judged(q: Tensor, k: Tensor, bias: Tensor, ids: Tensor | None, rows: slice) -> Tensor:
-    """Sum the terms of some rows of the matrix of all pairs."""
+def _judged(own: Tensor, q: Tensor, bias: Tensor, k: Tensor, labels: Tensor) -> Tensor:
+    """Sum the terms of all pairs of rows, whose labels are ``own``, and columns, some rows at a time."""
+    height = max(1, tile_elements(q.device) // len(k))
+    rows = spans(len(q), height)
+    return torch.stack([checkpoint(_of_rows, own[i], q[i], bias, k, labels, use_reentrant=False) for i in rows]).sum()
+
+
+def _of_rows(own: Tensor, q: Tensor, bias: Tensor, k: Tensor, labels: Tensor) -> Tensor:
+    """Sum the terms of some rows; labels are a window's place among all and, where there are ids, its id."""
     with torch.autocast(q.device.type, enabled=False):
         logits = q @ k.T + bias
-    place = torch.arange(len(k), device=k.device)
-    same = place[rows, None] == place
+    same = own[:, None, 0] == labels[:, 0]
     terms = F.softplus(torch.where(same, -logits, logits))
-    if ids is not None:
-        terms = terms.masked_fill((ids[rows, None] == ids) & ~same, 0.0)
+    if labels.shape[1] > 1:
+        terms = terms.masked_fill((own[:, None, 1] == labels[:, 1]) & ~same, 0.0)
     return terms.sum()
 
 

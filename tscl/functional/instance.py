@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.pairs import connected_zero, twin_contrast
-from tscl.functional.tiles import windows_at_a_time
+from tscl.functional.tiles import Ring, windows_at_a_time
 
 
 def check_views(z1: Tensor, z2: Tensor) -> None:
@@ -77,8 +77,13 @@ def _observation(z1: Tensor, z2: Tensor) -> Tensor:
     return twin_contrast(z1, z2)
 
 
-def _sample(z1: Tensor, z2: Tensor) -> Tensor:
-    return twin_contrast(z1.transpose(0, 1), z2.transpose(0, 1))
+def _sample(ring: Ring | None, z1: Tensor, z2: Tensor) -> Tensor:
+    return twin_contrast(z1.transpose(0, 1), z2.transpose(0, 1), ring)
+
+
+def _mean_of_own(part: Tensor, ring: Ring | None) -> Tensor:
+    """Return the mean over the own windows of what they add to the loss of all, from their part of it."""
+    return part if ring is None else part / ring.share
 
 
 def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
@@ -109,7 +114,7 @@ def observation_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Te
     return with_eager_gradient(partial(scales, _observation), z1, z2, windows_at_a_time(z1))
 
 
-def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
+def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False, *, ring: Ring | None = None) -> Tensor:
     """Contrast the windows of a batch at every time step (COMET, eq. 3; the instance contrast of TS2Vec, eq. 2).
 
     Parameters
@@ -119,6 +124,9 @@ def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
     multiscale : bool
         Average over time scales, max-pooling by 2 until a single step is left; embeddings of a single step, as pooled
         encoders give them, are contrasted as they are.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -131,10 +139,13 @@ def sample_contrast(z1: Tensor, z2: Tensor, multiscale: bool = False) -> Tensor:
         When the two shapes differ or are not three-dimensional.
     """
     check_views(z1, z2)
-    return with_eager_gradient(partial(_over_scales if multiscale else _single_scale, _sample), z1, z2)
+    scales = _over_scales if multiscale else _single_scale
+    return _mean_of_own(with_eager_gradient(partial(scales, partial(_sample, ring)), z1, z2), ring)
 
 
-def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_unit: int = 0) -> Tensor:
+def hierarchical_contrast(
+    z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_unit: int = 0, *, ring: Ring | None = None
+) -> Tensor:
     """Compute TS2Vec's hierarchical loss (Yue et al., AAAI 2022, algorithm 1).
 
     Parameters
@@ -145,6 +156,9 @@ def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_u
         Weight of the contrast between windows; the contrast between time steps has ``1 - alpha``.
     temporal_unit : int
         The contrast between time steps is left out of the first ``temporal_unit`` scales.
+    ring : Ring, optional
+        Further windows are on other processes. The result is then the mean over the own windows of what they add to the
+        loss of all, and all processes have to call it.
 
     Returns
     -------
@@ -156,17 +170,18 @@ def hierarchical_contrast(z1: Tensor, z2: Tensor, alpha: float = 0.5, temporal_u
         When the two shapes differ or are not three-dimensional.
     """
     check_views(z1, z2)
-    return with_eager_gradient(partial(_hierarchical, alpha, temporal_unit), z1, z2)
+    return _mean_of_own(with_eager_gradient(partial(_hierarchical, alpha, temporal_unit, ring), z1, z2), ring)
 
 
-def _hierarchical(alpha: float, temporal_unit: int, z1: Tensor, z2: Tensor) -> Tensor:
+def _hierarchical(alpha: float, temporal_unit: int, ring: Ring | None, z1: Tensor, z2: Tensor) -> Tensor:
+    of_steps = (1 - alpha) * (1 if ring is None else ring.share)
     z1, z2 = _by_step(z1, z2)
     terms, scales = [], 0
     while True:
         if alpha != 0:
-            terms.append(alpha * _sample(z1, z2))
+            terms.append(alpha * _sample(ring, z1, z2))
         if z1.shape[1] > 1 and alpha != 1 and scales >= temporal_unit:
-            terms.append((1 - alpha) * _observation(z1, z2))
+            terms.append(of_steps * _observation(z1, z2))
         scales += 1
         if z1.shape[1] <= 1:
             return torch.stack(terms).sum() / scales if terms else connected_zero(z1, z2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tscl.functional.tiles import add_exp, kernels_for, spans, square_side, tile_elements
+from tscl.functional.tiles import Ring, add_exp, kernels_for, spans, square_side, tile_elements, tile_spans
 
 
 class _TwinContrast(torch.autograd.Function):
@@ -125,6 +125,55 @@ def _upper_tiles(z: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, slice, 
             yield i, j, similarity
 
 
+class TwinBlock(NamedTuple):
+    """Some rows and columns of the matrices of similarities of every group, swept in tiles.
+
+    Attributes
+    ----------
+    z : Tensor, shape (G, 2 N, D), floating
+        Vectors of one view, and behind them those of the other.
+    others : Tensor, shape (G, M, D), floating
+        What they are compared with.
+    home : bool
+        Whether the others are the same vectors: none is compared with itself then, and the twins are among them.
+    """
+
+    z: Tensor
+    others: Tensor
+    home: bool
+
+    def add_normalisers(self, rows: Tensor, total: Tensor) -> None:
+        """Add the pairs, in place, to the log-sum-exps of the rows (G, 2 N); take twins off ``total``."""
+        for group, i, j, similarity in self._similarities(rows.dtype):
+            add_exp(rows[group, i], similarity.logsumexp(dim=2))
+            for twins in self._twins(similarity, i, j):
+                total -= twins.sum()
+
+    def add_gradient(self, rows: Tensor, columns: Tensor, gradient: Tensor) -> None:
+        """Add the others' part of the gradient of ``z``, in place, given complete log-sum-exps of both sides."""
+        for group, i, j, similarity in self._similarities(rows.dtype):
+            share = (similarity - rows[group, i, None]).exp_()
+            share += similarity.sub_(columns[group, None, j]).exp_()
+            for twins in self._twins(share, i, j):
+                twins.sub_(2)
+            gradient[group, i] += torch.bmm(share.to(self.z.dtype), self.others[group, j])
+
+    def _similarities(self, dtype: torch.dtype) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+        """Yield the tiles, those of several groups at a time where they are small."""
+        (groups, n, _), m = self.z.shape, self.others.shape[1]
+        for group in spans(groups, max(1, tile_elements(self.z.device) // (n * m))):
+            for i, j in tile_spans(n, m, self.z.device):
+                similarity = torch.bmm(self.z[group, i], self.others[group, j].mT).to(dtype)
+                if self.home:
+                    similarity.diagonal(i.start - j.start, 1, 2).fill_(-torch.inf)
+                yield group, i, j, similarity
+
+    def _twins(self, tile: Tensor, i: slice, j: slice) -> list[Tensor]:
+        """Return the places of a tile, as views, in which a vector meets its twin."""
+        n = self.z.shape[1] // 2
+        return [tile.diagonal(twin + i.start - j.start, 1, 2) for twin in (n, -n)] if self.home else []
+
+
 def at_least_single(z: Tensor) -> Tensor:
     """Return a tensor of half precision in single precision, any other as it is."""
     return z.to(torch.promote_types(z.dtype, torch.float32))
@@ -141,7 +190,7 @@ def connected_zero(z1: Tensor, z2: Tensor) -> Tensor:
     return at_least_single(z1.flatten()[:0]).sum() + at_least_single(z2.flatten()[:0]).sum()
 
 
-def twin_contrast(z1: Tensor, z2: Tensor) -> Tensor:
+def twin_contrast(z1: Tensor, z2: Tensor, ring: Ring | None = None) -> Tensor:
     r"""Cross-entropy of finding each vector's twin among all other vectors of its group.
 
     For every group, the 2N vectors of both views are compared by dot product; a vector's positive is the same vector in
@@ -151,12 +200,17 @@ def twin_contrast(z1: Tensor, z2: Tensor) -> Tensor:
     ----------
     z1, z2 : Tensor, shape (G, N, D), floating
         Two views of N vectors in each of G independent groups.
+    ring : Ring, optional
+        Further vectors of every group are on other processes. The result is then what the own ones add to the mean, and
+        its gradient is that of the sum over processes, all of which have to call it.
 
     Returns
     -------
     Tensor, scalar
         Mean over groups and vectors; exactly 0 when N is 1 or there is no group.
     """
+    if ring is not None:
+        return ring.twin_contrast(z1, z2)
     if z1.shape[0] == 0 or z1.shape[1] <= 1:
         return connected_zero(z1, z2)
     return _TwinContrast.apply(z1, z2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -65,7 +65,7 @@ def _kernels(device: torch.device) -> ModuleType | None:
     return triton_tiles
 
 
-def _tiles(n: int, m: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
+def tile_spans(n: int, m: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
     """Yield rows and columns of the tiles of an (n, m) matrix: square, and longer where the matrix is narrow."""
     elements = tile_elements(device)
     side = square_side(device)
@@ -141,7 +141,7 @@ class PairBlock(NamedTuple):
 
     def _similarities(self, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield the tiles of ``q @ k.T``, minus infinity where a column is a copy of the row's own."""
-        for i, j in _tiles(len(self.q), len(self.k), self.q.device):
+        for i, j in tile_spans(len(self.q), len(self.k), self.q.device):
             similarity = (self.q[i] @ self.k[j].T).to(dtype)
             if self.without is not None:
                 similarity.masked_fill_(self._copies(self.without, i, j), -torch.inf)
@@ -194,12 +194,20 @@ def _diagonal(tile: Tensor, i: slice, j: slice) -> tuple[Tensor, slice]:
     return tile[start - i.start :, start - j.start :].diagonal()[:length], slice(start, start + length)
 
 
+Judge = Callable[..., Tensor]
+"""Of some rows and what belongs to them, some columns and their labels, to a sum over pairs."""
+
+
 class Ring(Protocol):
     """A batch that lies on several processes, as a loss sees it from one of them: ``tscl.distributed.JoinedBatch``."""
 
     @property
     def own(self) -> slice:
         """The place of this process's windows among all."""
+
+    @property
+    def share(self) -> float:
+        """How much of all windows this process has."""
 
     def tensor(self, one: Tensor) -> Tensor:
         """Join a tensor (B, ...) over all processes."""
@@ -208,6 +216,12 @@ class Ring(Protocol):
         self, q: Tensor, k: Tensor, *, without: Tensor | None = None, within: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Do what :func:`pair_logsumexp` does, for the rows and columns of this process among those of all."""
+
+    def twin_contrast(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return what the vectors of this process add to :func:`tscl.functional.twin_contrast` of those of all."""
+
+    def pair_sum(self, judge: Judge, mine: tuple[Tensor, ...], k: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of ``judge(*mine, k, labels)`` over the columns ``k`` of all processes and their labels."""
 
 
 def pair_logsumexp(

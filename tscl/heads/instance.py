@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tscl.functional.tiles import Ring
 from tscl.heads.base import Head
 from tscl.losses import HierarchicalLoss, ObservationLoss, SampleLoss
 
@@ -46,13 +47,15 @@ class SampleHead(Head):
         Average over time scales.
     """
 
+    takes_ring = True
+
     def __init__(self, view: str = "masked", weight: float = 0.25, multiscale: bool = True) -> None:
         super().__init__("sample", view, weight)
         self.loss = SampleLoss(multiscale)
 
-    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor]) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor], ring: Ring | None = None) -> Tensor:
         """Return the loss; see :meth:`Head.forward`."""
-        return self.loss(z1, z2)
+        return self.loss(z1, z2, ring)
 
 
 class HierarchicalHead(Head):
@@ -71,11 +74,12 @@ class HierarchicalHead(Head):
     """
 
     per_step = True
+    takes_ring = True
 
     def __init__(self, view: str = "crops", weight: float = 1.0, alpha: float = 0.5, temporal_unit: int = 0) -> None:
         super().__init__("sample+observation", view, weight)
         self.loss = HierarchicalLoss(alpha, temporal_unit)
 
-    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor]) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, levels: dict[str, Tensor], ring: Ring | None = None) -> Tensor:
         """Return the loss; see :meth:`Head.forward`."""
-        return self.loss(z1, z2)
+        return self.loss(z1, z2, ring)

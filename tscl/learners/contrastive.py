@@ -69,7 +69,7 @@ class ContrastiveLearner(L.LightningModule):
     across_processes : {"gather", "ring"}
         While several processes train: how heads see the windows of the others. "gather" joins all embeddings on
         every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
-        process's own windows; heads that have no ring (``takes_ring``) gather all the same.
+        process's own windows; heads that compare windows and have no ring (``takes_ring``) gather all the same.
     compile : bool
         Train the encoder through ``torch.compile``; the model that is saved is the same. Needs a C++ compiler on a CPU.
 

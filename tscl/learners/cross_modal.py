@@ -49,7 +49,7 @@ class CrossModalLearner(L.LightningModule):
     across_processes : {"gather", "ring"}
         While several processes train: how the loss sees the windows of the others. "gather" joins all embeddings on
         every process; in a "ring" each keeps its own and those of the others go round, which takes the memory of a
-        process's own windows (``ClipLoss``).
+        process's own windows (``ClipLoss``, ``SigLipLoss``).
     compile : bool
         Train the encoder through ``torch.compile``; the model that is saved is the same. Needs a C++ compiler on a CPU.
 

@@ -73,6 +73,8 @@ class SigLipLoss(nn.Module):
         When the temperature is not positive.
     """
 
+    takes_ring = True
+
     def __init__(self, temperature: float = 0.1, bias: float = -10.0) -> None:
         super().__init__()
         if temperature <= 0:
@@ -80,9 +82,9 @@ class SigLipLoss(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.bias = nn.Parameter(torch.tensor(bias))
 
-    def forward(self, z: Tensor, speech: Tensor, ids: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, speech: Tensor, ids: Tensor | None = None, ring: Ring | None = None) -> Tensor:
         """Score windows and their stretches, both of shape (B, F, T)."""
-        return siglip_loss(z, speech, self.log_scale, self.bias, ids=ids)
+        return siglip_loss(z, speech, self.log_scale, self.bias, ids=ids, ring=ring)
 
 
 class RegressionLoss(nn.Module):

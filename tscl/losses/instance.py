@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tscl.functional import hierarchical_contrast, observation_contrast, sample_contrast
+from tscl.functional.tiles import Ring
 
 
 class ObservationLoss(nn.Module):
@@ -38,9 +39,9 @@ class SampleLoss(nn.Module):
         super().__init__()
         self.multiscale = multiscale
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, ring: Ring | None = None) -> Tensor:
         """Score two views, each of shape (B, D, T)."""
-        return sample_contrast(z1, z2, self.multiscale)
+        return sample_contrast(z1, z2, self.multiscale, ring=ring)
 
 
 class HierarchicalLoss(nn.Module):
@@ -59,6 +60,6 @@ class HierarchicalLoss(nn.Module):
         self.alpha = alpha
         self.temporal_unit = temporal_unit
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, ring: Ring | None = None) -> Tensor:
         """Score two views, each of shape (B, D, T)."""
-        return hierarchical_contrast(z1, z2, self.alpha, self.temporal_unit)
+        return hierarchical_contrast(z1, z2, self.alpha, self.temporal_unit, ring=ring)
