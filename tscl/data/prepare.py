@@ -231,7 +231,9 @@ def _fill(
     """Append the sources that the store does not hold, then scale where the recipe says so."""
     scaled = writer.info is not None and writer.info.scaled
     done = writer.keys(failed=scaled)
-    todo = [(source, key) for source, key in zip(sources, keys, strict=True) if key not in done]
+    chosen = [source for source, key in zip(sources, keys, strict=True) if key not in done]
+    todo = [key for key in keys if key not in done]
+    del done
     if todo and scaled:
         raise DataError(
             f"{writer.folder}: its windows were scaled by {preprocessing.scale_by} when it was finished, and "
@@ -240,10 +242,9 @@ def _fill(
     collector = Collector(writer, writer.levels, on_error)
     if writer.info is not None:
         collector.go_on(writer.info.channels, writer.sources)
-    chosen = [source for source, _ in todo]
     results = stream(chosen, preprocessing, n_jobs, on_error, progress, already=len(sources) - len(todo))
-    for (source, key), (done_now, left_out) in zip(todo, results, strict=True):
-        collector.take(done_now, left_out, key, source.path)
+    for source, key, (windows, left_out) in zip(chosen, todo, results, strict=True):
+        collector.take(windows, left_out, key, source.path)
     _check_some(writer.n_windows > 0, collector.skipped, len(sources))
     writer.commit()
     if preprocessing.scale_by is not None and not scaled:
