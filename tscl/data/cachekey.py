@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import os
 import sys
 from bisect import bisect_left
 from collections import Counter
@@ -71,7 +70,7 @@ def describe(thing: Any) -> str:
 
 def names_in(folder: Path) -> list[str]:
     """Return the names of all that lies in a folder, sorted; nothing where there is no folder."""
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def files_of(path: str, listed: Callable[[Path], list[str]] = names_in) -> list[Path]:

@@ -170,6 +170,7 @@ def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, out: Path) -> None
             if sum(map(len, waiting)) >= GROUP:
                 writer.write_table(pa.concat_tables(waiting))
                 waiting = []
+                pa.default_memory_pool().release_unused()
         if waiting:
             writer.write_table(pa.concat_tables(waiting))
 
