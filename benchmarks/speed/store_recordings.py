@@ -3,8 +3,8 @@
     python benchmarks/speed/store_recordings.py [--recordings 10000] [--folder SCRATCH]
 
 More and more small files are prepared, each number in a process of its own, into a store and in memory. Printed are
-time, memory until the last window is written (beyond the start, and all that the process holds), memory with the table of
-all windows, and the exponents with which they grow (1 is linear, 0 is flat).
+time, memory until the last window is written (beyond the start, and all that the process holds), memory with the table
+of all windows, and the exponents with which they grow (1 is linear, 0 is flat).
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def recordings(args: argparse.Namespace) -> None:
             data = rng.normal(size=(4, 2000)).astype("float32")
             np.savez(Path(scratch) / f"{number:06d}.npz", X=data, sfreq=100.0, ch_names=list("abcd"))
         print(
-            "| recordings | where | seconds | of a processor | MB of windows | MB to prepare | MB held in all | MB with the table |\n"
+            "| recordings | where | seconds | of a processor | MB of windows | MB to prepare | MB held in all | "
+            "MB with the table |\n"
             "|---|---|---|---|---|---|---|---|"
         )
         for where in ("store", "memory"):
