@@ -4,10 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tscl.data.cachekey import describe, files_of
+from tscl.data import cachekey
+from tscl.data.cachekey import describe, files_of, names_in, source_keys
 from tscl.data.preprocessing import HeartbeatTrials, Preprocessing, Resample, SlidingWindows
 from tscl.data.readers import read_npz
 from tscl.data.recording import Recording
+from tscl.data.sources import Source
 from tscl.errors import ConfigError
 
 
@@ -39,3 +41,26 @@ def test_files_of_a_record(tmp_path):
     assert [p.name for p in files_of(str(tmp_path / "one.hea"))] == ["one.hea", "other.dat"]
     assert len(files_of(str(tmp_path))) == 8
     assert files_of("simulated ECG 1") == []
+
+
+def test_files_of_a_record_beside_others_with_a_similar_name(tmp_path):
+    for name in ("a_raw.fif", "a_raw-1.fif", "a_raw-12.fif", "a_raw-ave.fif", "a_raw-", "a_rawer.fif", "a_raw.json"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "a_raw.d").mkdir()
+    found = files_of(str(tmp_path / "a_raw.fif"))
+    assert [p.name for p in found] == ["a_raw-1.fif", "a_raw-12.fif", "a_raw.fif", "a_raw.json"]
+    assert files_of(str(tmp_path / "missing" / "a.edf")) == []
+
+
+def test_a_folder_of_many_records_is_listed_a_few_times_and_not_once_a_record(tmp_path, monkeypatch):
+    for number in range(300):
+        (tmp_path / f"{number}.edf").write_text(str(number % 299))
+    sources = [Source(path, {"patient": "a"}) for path in sorted(tmp_path.iterdir())]
+    asked = []
+    monkeypatch.setattr(cachekey, "names_in", lambda folder: asked.append(folder) or names_in(folder))
+    keys = source_keys(sources)
+    assert 1 <= len(asked) <= 64
+    assert len(set(keys)) == 300
+    monkeypatch.undo()
+    alone = [source_keys([source])[0] for source in sources]
+    assert alone == keys

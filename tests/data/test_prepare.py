@@ -308,7 +308,7 @@ SLOW = """
     commit = StoreWriter.commit
     def slow_commit(self):
         commit(self)
-        if len(self.sources) == 4:
+        if len(list(self.sources)) == 4:
             print("committed", flush=True)
             time.sleep(float(sys.argv[3]))
     StoreWriter.commit = slow_commit

@@ -6,17 +6,20 @@ import subprocess
 import sys
 import textwrap
 import threading
+from itertools import islice
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tscl.data import Channels, StoreWriter, WindowDataset, WindowStore
 from tscl.data.loading import eval_loader
+from tscl.data.store import layout
 from tscl.data.store import writer as writer_module
 from tscl.data.store.layout import join, table_of
 from tscl.data.store.remote import RemoteSignals
@@ -430,3 +433,45 @@ def test_the_description_is_plain_json(tmp_path):
     said = json.load(io.StringIO((tmp_path / "store" / "store.json").read_text()))
     assert said["format_version"] == 2
     assert (said["levels"], said["n_times"], said["classes"]) == (["patient", "trial"], 8, ["b", "a"])
+
+
+def test_a_merge_is_the_same_table_in_row_groups_that_stay_small(tmp_path, commits, monkeypatch):
+    monkeypatch.setattr(layout, "GROUP", 7)
+    folder = tmp_path / "store"
+    fill(folder, range(20))
+    before = WindowStore(folder)
+    with StoreWriter(folder, LEVELS) as writer:
+        writer.merge()
+        assert len(list(writer.sources)) == 20
+    after = WindowStore(folder)
+    assert after.info.index == "index.1"
+    pd.testing.assert_frame_equal(after.metadata, before.metadata)
+    pd.testing.assert_frame_equal(after.sources, before.sources)
+    after.verify()
+    with pq.ParquetFile(folder / "index.1" / "000000" / "windows.parquet") as merged:
+        rows = [merged.metadata.row_group(i).num_rows for i in range(merged.num_row_groups)]
+    assert rows == [9, 9, 9, 9, 9, 9, 6]
+
+
+def test_an_interrupted_merge_leaves_the_store_and_the_next_writer_goes_on(tmp_path, commits, monkeypatch):
+    folder = tmp_path / "store"
+    fill(folder, range(20))
+    before = WindowStore(folder)
+    write_rows = writer_module.write_rows
+
+    def stopped(tables, schema, out):
+        write_rows(islice(tables, 2), schema, out)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer_module, "write_rows", stopped)
+        with pytest.raises(KeyboardInterrupt), StoreWriter(folder, LEVELS) as writer:
+            writer.merge()
+    pd.testing.assert_frame_equal(WindowStore(folder).metadata, before.metadata)
+    with StoreWriter(folder, LEVELS) as writer:
+        writer.append(windows(20), table(20), CHANNELS, key="k20", source="P20.edf")
+        writer.merge()
+    after = WindowStore(folder)
+    assert after.sources["key"].tolist() == [f"k{i}" for i in range(21)]
+    assert [p.name for p in folder.glob("index.*")] == ["index.1"]
+    after.verify()

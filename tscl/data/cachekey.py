@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import glob
 import hashlib
 import inspect
+import sys
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -67,28 +68,49 @@ def describe(thing: Any) -> str:
     return f"{name}({describe(values)})"
 
 
-def files_of(path: str) -> list[Path]:
+def names_in(folder: Path) -> list[str]:
+    """Return the names of all that lies in a folder, sorted; nothing where there is no folder."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def files_of(path: str, listed: Callable[[Path], list[str]] = names_in) -> list[Path]:
     """Return the files that belong to a record, sorted.
 
     A folder's are all files in it. A file's are those beside it with the same stem (``.hea``, ``.dat``, annotations,
     ``.vhdr`` and ``.eeg``, ...), further parts of a split FIF file, and the signal and segment
     files that a WFDB header names.
+
+    Parameters
+    ----------
+    path : str
+    listed : callable
+        :func:`names_in`, or one that remembers: a folder of many records is then listed once.
+
+    Returns
+    -------
+    list of Path
     """
     main = Path(path)
     if main.is_dir():
         return sorted(p for p in main.rglob("*") if p.is_file())
-    if not main.parent.is_dir():
-        return []
     stem = main.name[: -len(main.suffix)] if main.suffix else main.name
-    found = set(main.parent.glob(glob.escape(stem) + ".*")) | {main}
+    found = {main, *_beside(main, f"{stem}.", listed)}
     if main.suffix == ".fif":
-        found |= set(main.parent.glob(glob.escape(stem) + "-[0-9]*.fif"))
+        parts = _beside(main, f"{stem}-", listed)
+        found |= {p for p in parts if p.name[len(stem) + 1 : len(stem) + 2].isdigit() and p.suffix == ".fif"}
     for hea in [p for p in found if p.suffix == ".hea"]:
-        found |= _named_by_header(hea)
+        found |= _named_by_header(hea, listed)
     return sorted(p for p in found if p.is_file())
 
 
-def _named_by_header(hea: Path) -> set[Path]:
+def _beside(file: Path, start: str, listed: Callable[[Path], list[str]]) -> list[Path]:
+    """Return what lies in the folder of a file and has a name that begins so."""
+    names = listed(file.parent)
+    first, behind = bisect_left(names, start), bisect_left(names, start + chr(sys.maxunicode))
+    return [file.parent / name for name in names[first:behind]]
+
+
+def _named_by_header(hea: Path, listed: Callable[[Path], list[str]]) -> set[Path]:
     if not hea.is_file():
         return set()
     found: set[Path] = set()
@@ -99,7 +121,7 @@ def _named_by_header(hea: Path) -> set[Path]:
         if (hea.parent / first).is_file():
             found.add(hea.parent / first)
         elif (segment := hea.parent / f"{first}.hea").is_file():
-            found |= {*hea.parent.glob(glob.escape(first) + ".*"), *_named_by_header(segment)}
+            found |= {*_beside(segment, f"{segment.stem}.", listed), *_named_by_header(segment, listed)}
     return found
 
 
@@ -113,12 +135,34 @@ def file_hash(path: Path) -> str:
 
 AT_ONCE = 256
 """Sources that are handed to the threads at a time."""
+FOLDERS = 4
+"""So many listings of folders are remembered: sources that follow one another mostly share theirs."""
 Contents = list[tuple[str, str]]
 """Name and SHA-256 of every file of a source."""
 
 
-def contents_of(sources: Sequence[Source], progress: bool = False) -> list[Contents]:
-    """Hash the files of all sources, several at the same time.
+def _contents_of(sources: Sequence[Source], progress: bool) -> Iterator[Contents]:
+    """Hash the files of all sources, several at the same time; nothing for a source without files."""
+    from tqdm.auto import tqdm
+
+    listed = functools.lru_cache(FOLDERS)(names_in)
+
+    def one(source: Source) -> Contents:
+        return [(path.name, file_hash(path)) for path in files_of(source.path, listed)]
+
+    bar = tqdm(total=len(sources), desc="checksums", unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor() as pool:
+        for start in range(0, len(sources), AT_ONCE):
+            for found in pool.map(one, sources[start : start + AT_ONCE]):
+                yield found
+                bar.update()
+
+
+def source_keys(sources: Sequence[Source], progress: bool = False) -> list[str]:
+    """Return what every source is recognised by: the SHA-256 of its files' content, ids, labels and reader.
+
+    The folder that the files lie in is not part of it, so a tree can be moved. Of equal sources the second, third, ...
+    are numbered.
 
     Parameters
     ----------
@@ -128,38 +172,16 @@ def contents_of(sources: Sequence[Source], progress: bool = False) -> list[Conte
 
     Returns
     -------
-    list of list of (str, str)
-        For every source the names of its files and their SHA-256; nothing for a source without files.
+    list of str
 
     Raises
     ------
     DataNotFoundError
         When a file vanishes meanwhile.
     """
-    from tqdm.auto import tqdm
-
-    def one(source: Source) -> Contents:
-        return [(path.name, file_hash(path)) for path in files_of(source.path)]
-
-    contents: list[Contents] = []
-    bar = tqdm(total=len(sources), desc="checksums", unit="file", disable=not progress)
-    with bar, ThreadPoolExecutor() as pool:
-        for start in range(0, len(sources), AT_ONCE):
-            for found in pool.map(one, sources[start : start + AT_ONCE]):
-                contents.append(found)
-                bar.update()
-    return contents
-
-
-def source_keys(sources: Sequence[Source], contents: Sequence[Contents]) -> list[str]:
-    """Return what every source is recognised by: the SHA-256 of its files' content, ids, labels and reader.
-
-    The folder that the files lie in is not part of it, so a tree can be moved. Of equal sources the second, third, ...
-    are numbered.
-    """
     seen: Counter[str] = Counter()
     keys = []
-    for source, files in zip(sources, contents, strict=True):
+    for source, files in zip(sources, _contents_of(sources, progress), strict=True):
         content: Any = files or source.path
         said = describe([content, source.ids, source.labels, source.reader])
         key = hashlib.sha256(said.encode()).hexdigest()[:32]
@@ -168,17 +190,15 @@ def source_keys(sources: Sequence[Source], contents: Sequence[Contents]) -> list
     return keys
 
 
-def set_key(sources: Sequence[Source], contents: Sequence[Contents], *parameters: Any) -> str:
-    """Return the SHA-256 of the contents of all files, the description of the sources and the parameters."""
+def set_key(sources: Sequence[Source], keys: Sequence[str], *parameters: Any) -> str:
+    """Return the SHA-256 of the paths of all sources, their :func:`source_keys` and the parameters."""
     digest = hashlib.sha256()
-    for source, files in zip(sources, contents, strict=True):
-        digest.update(describe(source).encode())
-        for name, sha in files:
-            digest.update(f"\n{name} ".encode() + bytes.fromhex(sha))
+    for source, key in zip(sources, keys, strict=True):
+        digest.update(describe([source.path, key]).encode())
     digest.update(describe(parameters).encode())
     return digest.hexdigest()
 
 
 def cache_key(sources: Sequence[Source], *parameters: Any) -> str:
     """Hash the files of all sources and return their :func:`set_key`."""
-    return set_key(sources, contents_of(sources), *parameters)
+    return set_key(sources, source_keys(sources), *parameters)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tscl.data.cachekey import contents_of, set_key, source_keys
+from tscl.data.cachekey import set_key, source_keys
 from tscl.data.preprocessing.pipeline import Preprocessing, scale_within
 from tscl.data.recording import Channels
 from tscl.data.sources import Source
@@ -135,7 +135,7 @@ def prepare_store(
     """
     levels = tuple(levels)
     _check(sources, preprocessing, levels, "skip")
-    keys = source_keys(sources, contents_of(sources, progress))
+    keys = source_keys(sources, progress)
     with StoreWriter(folder, levels, recipe=recipe_key(preprocessing, levels), target=target) as writer:
         _check_changes(writer, sources, keys)
         _fill(writer, sources, keys, preprocessing, n_jobs, "skip", progress)
@@ -197,8 +197,8 @@ def _cached(
 ) -> WindowStore:
     """Return the set from the cache, where it is made first if it is not there."""
     recipe = recipe_key(preprocessing, levels)
-    contents = contents_of(sources, progress)
-    key = set_key(sources, contents, recipe)[:32]
+    keys = source_keys(sources, progress)
+    key = set_key(sources, keys, recipe)[:32]
     final, hidden = cache / key, cache / f".{key}.partial"
     if not final.is_dir():
         with StoreWriter(hidden, levels, recipe=recipe) as writer:
@@ -206,7 +206,7 @@ def _cached(
                 writer.discard()
             else:
                 try:
-                    _fill(writer, sources, source_keys(sources, contents), preprocessing, n_jobs, on_error, progress)
+                    _fill(writer, sources, keys, preprocessing, n_jobs, on_error, progress)
                 except TsclError:
                     if not writer.broken:
                         writer.discard()
@@ -231,7 +231,9 @@ def _fill(
     """Append the sources that the store does not hold, then scale where the recipe says so."""
     scaled = writer.info is not None and writer.info.scaled
     done = writer.keys(failed=scaled)
-    todo = [(source, key) for source, key in zip(sources, keys, strict=True) if key not in done]
+    chosen = [source for source, key in zip(sources, keys, strict=True) if key not in done]
+    todo = [key for key in keys if key not in done]
+    del done
     if todo and scaled:
         raise DataError(
             f"{writer.folder}: its windows were scaled by {preprocessing.scale_by} when it was finished, and "
@@ -240,10 +242,9 @@ def _fill(
     collector = Collector(writer, writer.levels, on_error)
     if writer.info is not None:
         collector.go_on(writer.info.channels, writer.sources)
-    chosen = [source for source, _ in todo]
     results = stream(chosen, preprocessing, n_jobs, on_error, progress, already=len(sources) - len(todo))
-    for (source, key), (done_now, left_out) in zip(todo, results, strict=True):
-        collector.take(done_now, left_out, key, source.path)
+    for source, key, (windows, left_out) in zip(chosen, todo, results, strict=True):
+        collector.take(windows, left_out, key, source.path)
     _check_some(writer.n_windows > 0, collector.skipped, len(sources))
     writer.commit()
     if preprocessing.scale_by is not None and not scaled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -204,11 +204,12 @@ class Collector:
         self._given: Counter[str] = Counter()
         self.skipped: Marked = []
 
-    def go_on(self, channels: Channels, rows: Sequence[Mapping[str, Any]]) -> None:
+    def go_on(self, channels: Channels, rows: Iterable[Mapping[str, Any]]) -> None:
         """Continue behind the committed sources of a store."""
         self.channels = channels
-        self.first = next((row["source"] for row in rows if row["n_windows"]), "")
         for row in rows:
+            if row["n_windows"]:
+                self.first = self.first or row["source"]
             if row["trials"] != "{}":
                 self.numbered.update(json.loads(row["trials"]))
 

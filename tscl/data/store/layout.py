@@ -9,7 +9,7 @@ CRC-32 of their bytes). Bytes of the signals file that no part of the index spea
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ SOURCE_SCHEMA = pa.schema(
         "skipped": pa.string(),
     }
 )
+
+GROUP = 1024
+"""Rows that a row group of a merged table has at least, the last one excepted."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,35 @@ def join(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables([fit(table, schema) for table in tables])
 
 
-def merge_parquet(paths: Sequence[Path], out: Path) -> None:
-    """Write the rows of several parquet files into one, holding one of them in memory at a time."""
-    schema = common_schema([pq.read_schema(path) for path in paths])
+def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, out: Path) -> None:
+    """Write tables one below the other into a parquet file, holding few of them in memory at a time.
+
+    Small ones are put together to row groups of at least ``GROUP`` rows, because a row group costs a description.
+    """
     with pq.ParquetWriter(out, schema, write_page_checksum=True) as writer:
-        for path in paths:
-            writer.write_table(fit(read_parquet(path), schema))
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(fit(table, schema))
+            if sum(map(len, waiting)) >= GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+                pa.default_memory_pool().release_unused()
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+
+
+def row_groups(paths: Iterable[Path]) -> Iterator[pa.Table]:
+    """Read the rows of several parquet files, a row group at a time, their pages checked by their checksums."""
+    for path in paths:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            for number in range(parquet.num_row_groups):
+                yield parquet.read_row_group(number, use_threads=False)
+
+
+def merge_parquet(paths: Sequence[Path], out: Path) -> None:
+    """Write the rows of several parquet files into one, holding few row groups in memory at a time."""
+    schemas = list(dict.fromkeys(pq.read_schema(path) for path in paths))
+    write_rows(row_groups(paths), common_schema(schemas), out)
 
 
 def read_parquet(file: Any) -> pa.Table:

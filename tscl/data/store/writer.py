@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ from tscl.data.store.layout import (
     StoreInfo,
     join,
     merge_parquet,
-    read_parquet,
+    row_groups,
     table_of,
     write_parquet,
+    write_rows,
 )
 from tscl.errors import DataError, TsclError
 from tscl.files import atomic_file
@@ -129,9 +131,9 @@ class StoreWriter:
         return self._n
 
     @property
-    def sources(self) -> list[dict[str, Any]]:
-        """The committed rows of the sources, read from the disk; ``skipped`` and ``trials`` are JSON."""
-        return [row for table in self._source_tables() for row in table.to_pylist()]
+    def sources(self) -> Iterator[dict[str, Any]]:
+        """The committed rows of the sources, read from the disk one by one; ``skipped`` and ``trials`` are JSON."""
+        return (row for table in self._source_tables() for row in table.to_pylist())
 
     def keys(self, failed: bool = False) -> set[str]:
         """Return the keys of the sources that are there, or that the recipe leaves out; with ``failed`` of all."""
@@ -205,6 +207,8 @@ class StoreWriter:
                     write_parquet(join(tables), part / WINDOWS)
         self._pending = []
         self._uncommitted, self._committed_at = 0, time.monotonic()
+        del rows, tables
+        pa.default_memory_pool().release_unused()
 
     def merge(self) -> None:
         """Commit, and make one part of the index's parts where there are many."""
@@ -294,7 +298,7 @@ class StoreWriter:
             if path.name.startswith(("signals.", "index.")) and path.name not in (info.signals, info.index):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         try:
-            self._n = sum(sum(table["n_windows"].to_pylist()) for table in self._source_tables())
+            self._n = sum(row["n_windows"] for row in self.sources)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.folder} is damaged ({error}): delete it and prepare it again.") from None
         expected, signals = self._n * info.window_bytes, self.folder / info.signals
@@ -324,33 +328,34 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
 
-    def _source_tables(self) -> list[pa.Table]:
-        return [read_parquet(part / SOURCES).cast(SOURCE_SCHEMA) for part in self._parts()]
+    def _source_tables(self, checksums: Iterator[int] | None = None) -> Iterator[pa.Table]:
+        """Read the rows of the sources, some at a time, with other checksums where they are given."""
+        for table in row_groups(part / SOURCES for part in self._parts()):
+            table = table.cast(SOURCE_SCHEMA)
+            if checksums is not None:
+                crc, at = SOURCE_SCHEMA.field("crc32"), SOURCE_SCHEMA.get_field_index("crc32")
+                table = table.set_column(at, crc, pa.array(islice(checksums, len(table)), crc.type))
+            yield table
 
-    def _checksums(self, signals: np.ndarray) -> list[int]:
-        """Return the CRC-32 of every source in these windows."""
-        found, at = [], 0
+    def _checksums(self, signals: np.ndarray) -> Iterator[int]:
+        """Yield the CRC-32 of every source in these windows."""
+        at = 0
         step = max(1, CHUNK // max(1, signals.shape[1] * signals.shape[2] * 4))
-        for count in (count for table in self._source_tables() for count in table["n_windows"].to_pylist()):
-            crc, stop = 0, at + count
+        for row in self.sources:
+            crc, stop = 0, at + row["n_windows"]
             for start in range(at, stop, step):
                 crc = zlib.crc32(signals[start : min(start + step, stop)].data, crc)
-            found.append(crc)
+            yield crc
             at = stop
-        return found
 
-    def _replace_index(self, new: StoreInfo, checksums: list[int] | None = None) -> None:
+    def _replace_index(self, new: StoreInfo, checksums: Iterator[int] | None = None) -> None:
         """Write the index of the next generation in one part, make it the store's, and delete what it replaces."""
         old = self._described
         with self._writing():
-            windows = [part / WINDOWS for part in self._parts() if (part / WINDOWS).exists()]
-            if tables := self._source_tables():
-                sources = pa.concat_tables(tables)
-                if checksums is not None:
-                    column = sources.column_names.index("crc32")
-                    sources = sources.set_column(column, SOURCE_SCHEMA.field("crc32"), pa.array(checksums, pa.int64()))
+            if parts := self._parts():
+                windows = [part / WINDOWS for part in parts if (part / WINDOWS).exists()]
                 with synced_folder(self.folder / new.index / "000000") as part:
-                    write_parquet(sources, part / SOURCES)
+                    write_rows(self._source_tables(checksums), SOURCE_SCHEMA, part / SOURCES)
                     if windows:
                         merge_parquet(windows, part / WINDOWS)
             self._describe(new)
