@@ -114,10 +114,7 @@ def run_side(args: argparse.Namespace) -> dict[str, float]:
     for _ in range(1 + args.timed_steps):
         begin = time.perf_counter()
         optimizer.zero_grad()
-        losses, _ = learner.losses(batch)
-        torch.stack(
-            [head.weight * losses[name] for name, head in zip(learner.names, learner.heads, strict=True)]
-        ).sum().backward()
+        learner.weighted_loss(batch)[0].backward()
         optimizer.step()
         learner.average.update_parameters(encoder)
         times.append(time.perf_counter() - begin)

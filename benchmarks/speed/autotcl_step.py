@@ -52,8 +52,7 @@ class Steps:
         """Take the encoder's step."""
         self.optimizer.zero_grad()
         with autocast(self.precision):
-            losses, _ = self.learner.losses(self.batch)
-            loss = sum(head.weight * one for head, one in zip(self.learner.heads, losses.values(), strict=True))
+            loss = self.learner.weighted_loss(self.batch)[0]
         loss.backward()
         self.optimizer.step()
         self.learner.average.update_parameters(self.learner.encoder)

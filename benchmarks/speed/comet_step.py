@@ -72,8 +72,7 @@ class Ours:
         """Take one step."""
         self.optimizer.zero_grad()
         with autocast(self.precision, self.device):
-            losses, _ = self.learner.losses(batch)
-            loss = sum(0.25 * loss for loss in losses.values())
+            loss = self.learner.weighted_loss(batch)[0]
         loss.backward()
         self.optimizer.step()
         self.learner.average.update_parameters(self.learner.encoder)
@@ -102,14 +101,16 @@ def run_ours(args: argparse.Namespace) -> dict[str, float]:
 def show_profile(args: argparse.Namespace) -> None:
     """Print where the time of our step goes."""
     ours, batch = Ours(args), next(batches_of(args))
+    whole = "all forward and backward passes"
     name_part(ours.learner, "_encode", "encoder forward")
     for head in ours.learner.heads:
         name_part(head, "forward", "losses, with their gradient")
-    name_part(torch.Tensor, "backward", "backward through the encoder")
+    name_part(ours.learner, "weighted_loss", whole)
     name_part(ours.optimizer, "step", "optimizer")
     name_part(ours.learner.average, "update_parameters", "averaging")
-    parts = ["encoder forward", "losses, with their gradient", "backward through the encoder", "optimizer", "averaging"]
-    print_profile(lambda: ours.step(batch), parts)
+    print_profile(
+        lambda: ours.step(batch), [whole, "encoder forward", "losses, with their gradient", "optimizer", "averaging"]
+    )
 
 
 def encoder_share(args: argparse.Namespace) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -72,3 +72,39 @@ def with_eager_gradient(
     if torch.is_grad_enabled() and (z1.requires_grad or z2.requires_grad):
         return _EagerGradient.apply(loss, size or len(z1), z1, z2)
     return loss(z1, z2)
+
+
+class _EagerParameterGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, loss: Callable[[], Tensor], *parameters: Tensor) -> Tensor:
+        with torch.enable_grad():
+            value = loss()
+        ctx.save_for_backward(*torch.autograd.grad(value, parameters, allow_unused=True))
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(None if one is None else one * grad_outputs[0] for one in ctx.saved_tensors)
+
+
+def with_eager_parameter_gradient(loss: Callable[[], Tensor], parameters: Iterable[Tensor]) -> Tensor:
+    """Compute a scalar loss and at once its gradient, of which nothing but that of the parameters is kept.
+
+    A sum of such losses takes the memory of the largest of them. The gradient is taken before anything can scale the
+    loss, so not in float16, whose small gradients need that.
+
+    Parameters
+    ----------
+    loss : callable
+        Without arguments, to a scalar.
+    parameters : iterable of Tensor
+        All that gets a gradient.
+
+    Returns
+    -------
+    Tensor, scalar
+        Differentiable once with respect to the parameters.
+    """
+    wanted = [one for one in parameters if one.requires_grad]
+    return _EagerParameterGradient.apply(loss, *wanted) if torch.is_grad_enabled() and wanted else loss()

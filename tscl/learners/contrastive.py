@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import lightning as L
@@ -15,6 +16,7 @@ from tscl.augmenters import Augmenter
 from tscl.encoders import encode_pair
 from tscl.errors import ConfigError
 from tscl.functional import alignment, effective_rank, pool_time, uniformity
+from tscl.functional.eager import with_eager_parameter_gradient
 from tscl.heads import Head
 from tscl.learners.augmenter_training import AugmenterTraining, learning_augmenters
 from tscl.learners.averaging import AveragedWeights
@@ -140,9 +142,11 @@ class ContrastiveLearner(L.LightningModule):
         else:
             self._factory = encoder
 
+    def _named_heads(self) -> list[tuple[str, Any]]:
+        return list(zip(self.names, self.heads, strict=True))
+
     def _id_heads(self) -> list[tuple[str, Any]]:
-        heads: list[Any] = list(self.heads)
-        return [(name, head) for name, head in zip(self.names, heads, strict=True) if head.needs_ids]
+        return [(name, head) for name, head in self._named_heads() if head.needs_ids]
 
     def build(self, in_channels: int) -> nn.Module:
         """Build what depends on the number of channels and is not there yet, and return the encoder."""
@@ -215,16 +219,55 @@ class ContrastiveLearner(L.LightningModule):
         ConfigError
             When a head needs ids that the batch does not carry.
         """
-        embedded = {}
-        for name in self.views:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.learning):
-                pair = self.view_pair(name, batch)
-            embedded[name] = self._encode(*pair, batch)
-            if pair[1].kept is not None:
-                self.means[f"train/{name}/kept"].update(pair[1].kept.mean())
-        scores = {view: self._scorer(pair, batch) for view, pair in embedded.items()}
-        heads: Any = zip(self.names, self.heads, strict=True)
-        return {name: scores[head.view](head) for name, head in heads}, embedded
+        embedded, said = {}, {}
+        for view in self.views:
+            embedded[view], losses = self._view_losses(view, batch)
+            said.update(losses)
+        return {name: said[name] for name in self.names}, embedded
+
+    def weighted_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Return the weighted sum of the heads' losses, and without a gradient each of them and the pooled embeddings.
+
+        One view pair is encoded, contrasted and taken back through the encoder after the other, so that a step holds
+        the activations of one pair at a time.
+
+        Raises
+        ------
+        ConfigError
+            When a head needs ids that the batch does not carry.
+        """
+        said: dict[str, Tensor] = {}
+        pooled: dict[str, tuple[Tensor, Tensor]] = {}
+        assert self.encoder is not None
+        device = batch.x.device.type
+        scaled = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+        totals = []
+        for view in self.views:
+            part = partial(self._weighted_view_loss, view, batch, said, pooled)
+            modules: list[nn.Module] = [self.encoder, *(head for head in self.heads if head.view == view)]
+            parameters = (one for module in modules for one in module.parameters())
+            totals.append(part() if scaled else with_eager_parameter_gradient(part, parameters))
+        return torch.stack(totals).sum(), {name: said[name] for name in self.names}, pooled
+
+    def _weighted_view_loss(
+        self, view: str, batch: Batch, said: dict[str, Tensor], pooled: dict[str, tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Return what the heads of a view pair add to the loss; note their losses and the pooled embeddings."""
+        (z1, z2), losses = self._view_losses(view, batch)
+        pooled[view] = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
+        said.update((name, loss.detach()) for name, loss in losses.items())
+        weights = {name: head.weight for name, head in self._named_heads()}
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+    def _view_losses(self, view: str, batch: Batch) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Return the embeddings of a view pair and the unweighted losses of its heads."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and view not in self.learning):
+            first, second = self.view_pair(view, batch)
+        if second.kept is not None:
+            self.means[f"train/{view}/kept"].update(second.kept.mean())
+        pair = self._encode(first, second, batch)
+        score = self._scorer(pair, batch)
+        return pair, {name: score(head) for name, head in self._named_heads() if head.view == view}
 
     def _encode(self, first: View, second: View, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.encoder is not None
@@ -288,21 +331,18 @@ class ContrastiveLearner(L.LightningModule):
             said = self.augmenter_training.step(self.encoder, lambda name: self._attempt(batch, name), self.global_step)
             for name, value in said.items():
                 self.means[f"train/{name}"].update(value)
-        losses, embedded = self.losses(batch)
-        weighted = [head.weight * loss for head, loss in zip(self.heads, losses.values(), strict=True)]
-        total = torch.stack(weighted).sum()
+        total, losses, pooled = self.weighted_loss(batch)
         for name, loss in {"loss": total, **losses}.items():
             self.means[f"train/{name}"].update(loss.detach().expand(len(batch)))
         if batch_idx == 0:
-            self._diagnose(embedded, batch)
+            self._diagnose(pooled, batch)
         for name, mean in self.means.items():
             self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
         self.scores.log(self)
         return total
 
     @torch.no_grad()
-    def _diagnose(self, embedded: Mapping[str, tuple[Tensor, Tensor]], batch: Batch) -> None:
-        pooled = {view: [pool_time(z.detach()).float() for z in pair] for view, pair in embedded.items()}
+    def _diagnose(self, pooled: Mapping[str, tuple[Tensor, Tensor]], batch: Batch) -> None:
         h1, h2 = next(iter(pooled.values()))
         self.scores.update("window", h1, h2)
         for level, head in self._id_heads():
