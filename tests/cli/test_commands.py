@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import tscl as package
+from tscl.cli.demo import FINETUNE
 from tscl.cli.main import main
 
 
@@ -112,7 +113,8 @@ def test_datasets_says_what_is_found_where(tmp_path, capsys, monkeypatch):
     assert len(by_name) >= 10
 
 
-def test_demo_goes_the_whole_way(tmp_path, capsys):
+def test_demo_goes_the_whole_way(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(FINETUNE, "max_epochs", 1)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--epochs", "1"]) == 0
     table = pd.read_csv(out / "results.csv")
