@@ -137,7 +137,8 @@ def test_usage_and_versions(tscl, capsys, tmp_path):
     assert "there is no command 'fti'" in capsys.readouterr().err
     with pytest.raises(package.errors.DataNotFoundError):
         main(["embed", "--run", str(tmp_path), "--out", "table.csv", "--debug"])
-    code, out, err = tscl("evaluate", "--run", tmp_path)
+    (tmp_path / "full").touch()
+    code, out, err = tscl("demo", "--out", tmp_path)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("error:")
     assert "Traceback" not in err
