@@ -1,4 +1,3 @@
-import contextlib
 import json
 import re
 import runpy
@@ -23,11 +22,13 @@ def here(monkeypatch, capsys):
         path = ROOT / "benchmarks" / script
         monkeypatch.setattr(sys, "argv", [str(path), *words])
         monkeypatch.syspath_prepend(path.parent)
-        with contextlib.suppress(SystemExit):
+        status = None
+        try:
             runpy.run_path(str(path), run_name="__main__")
-        out, err = capsys.readouterr()
-        assert "error" not in err, err
-        return out
+        except SystemExit as end:
+            status = end.code
+        assert not status, status
+        return capsys.readouterr().out
 
     return run
 
