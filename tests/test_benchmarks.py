@@ -1,5 +1,6 @@
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,24 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from page import page, spread  # noqa: E402
 from parts import PARTS, TARGETS, value_of  # noqa: E402
 
-RUN = [sys.executable, str(ROOT / "benchmarks" / "run.py")]
 
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run a script as a command, in this process: ``here("run.py", ...)`` returns what it printed."""
 
-def run(*words: str) -> str:
-    done = subprocess.run([*RUN, *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    def run(script: str, *words: str) -> str:
+        path = ROOT / "benchmarks" / script
+        monkeypatch.setattr(sys, "argv", [str(path), *words])
+        monkeypatch.syspath_prepend(path.parent)
+        status = None
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        assert not status, status
+        return capsys.readouterr().out
+
+    return run
 
 
 def result(rows: list[dict], quick: bool = False, cpu: str = "a CPU") -> str:
@@ -34,7 +46,9 @@ def row(what: str, unit: str, ours: list[float], other: list[float], more: bool 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("quick")
-    run("--quick", "--only", "loss_memory", "--out", str(out))
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--quick", "--only", "loss_memory"]
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
     return out
 
 
@@ -54,10 +68,10 @@ def test_a_part_writes_its_result_and_the_page(quick):
     assert figures["info_nce, N = 512", "relative difference of the gradient"]["ours"][0] < 1e-4
 
 
-def test_what_was_measured_at_this_commit_is_not_measured_again(quick):
+def test_what_was_measured_at_this_commit_is_not_measured_again(quick, here):
     path = quick / "results" / "speed" / "loss_memory.json"
     before = path.read_bytes()
-    said = run("--quick", "--resume", "--only", "loss_memory", "store_loaders", "--out", str(quick))
+    said = here("run.py", "--quick", "--resume", "--only", "loss_memory", "store_loaders", "--out", str(quick))
     assert "loss_memory: was measured at this commit" in said
     assert "store_loaders: left out, give `--data DIR`" in said
     assert path.read_bytes() == before
@@ -108,9 +122,8 @@ def test_one_figure_is_compared_with_every_round():
 
 
 @pytest.mark.parametrize("script", sorted({part.script for part in PARTS}))
-def test_the_arguments_of_every_part_exist(script):
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), "--help"], capture_output=True, text=True)
-    options = set(re.findall(r"--[\w-]+", done.stdout))
+def test_the_arguments_of_every_part_exist(script, here):
+    options = set(re.findall(r"--[\w-]+", here(script, "--help")))
     assert "--json" in options
     for part in PARTS:
         if part.script == script:
@@ -118,6 +131,6 @@ def test_the_arguments_of_every_part_exist(script):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_parts_of_a_gpu_are_left_out_without_one(tmp_path):
-    assert "no GPU is at hand" in run("--only", "brain_step_cuda", "--out", str(tmp_path))
+def test_the_parts_of_a_gpu_are_left_out_without_one(tmp_path, here):
+    assert "no GPU is at hand" in here("run.py", "--only", "brain_step_cuda", "--out", str(tmp_path))
     assert not (tmp_path / "results").exists()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import tscl as package
+from tscl.cli.demo import FINETUNE
 from tscl.cli.main import main
 
 
@@ -112,7 +113,8 @@ def test_datasets_says_what_is_found_where(tmp_path, capsys, monkeypatch):
     assert len(by_name) >= 10
 
 
-def test_demo_goes_the_whole_way(tmp_path, capsys):
+def test_demo_goes_the_whole_way(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(FINETUNE, "max_epochs", 1)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--epochs", "1"]) == 0
     table = pd.read_csv(out / "results.csv")
@@ -135,7 +137,8 @@ def test_usage_and_versions(tscl, capsys, tmp_path):
     assert "there is no command 'fti'" in capsys.readouterr().err
     with pytest.raises(package.errors.DataNotFoundError):
         main(["embed", "--run", str(tmp_path), "--out", "table.csv", "--debug"])
-    code, out, err = tscl("evaluate", "--run", tmp_path)
+    (tmp_path / "full").touch()
+    code, out, err = tscl("demo", "--out", tmp_path)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("error:")
     assert "Traceback" not in err

@@ -15,7 +15,7 @@ from tscl.encoders import Encoder
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler")
 def test_a_compiled_run_is_like_another_and_is_resumed(tmp_path, config, capsys):
     sizes = {"batch_size": 24, "epochs": 2}
-    short = ["--trainer.limit_train_batches", "3"]
+    short = ["--trainer.limit_train_batches", "3", "--model.encoder.depth", "1"]
 
     def fit(name, *options):
         path = config(tmp_path / f"{name}.yaml", run=tmp_path / name, **sizes)

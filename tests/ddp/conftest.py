@@ -1,12 +1,15 @@
-"""``tscl fit`` on two processes, with a callback that reports what each of them saw."""
+"""``tscl fit`` on several processes."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+SCRIPT = Path(__file__).with_name("fits.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,27 +20,16 @@ def _gloo():
 
 @pytest.fixture(scope="session")
 def fit():
-    """Run the ``config.yaml`` of a folder, in which classes of its own may be: ``fit(folder, *options)``."""
+    """Fit runs one after the other in the same processes: ``fit(folder, words, ...)``, with a list of words for each.
 
-    def run(folder, *options):
+    Classes of their own may be in the folder.
+    """
+
+    def run(folder, *runs):
         path = os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        command = [sys.executable, "-m", "tscl.cli.main", "fit", "--config", str(folder / "config.yaml"), *options]
+        command = [sys.executable, str(SCRIPT), json.dumps(runs)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def two_processes(tmp_path_factory, fit):
-    """Run a configuration: ``two_processes(spy, config)`` returns its folder and the report of each process."""
-
-    def run(spy, config):
-        folder = tmp_path_factory.mktemp("ddp")
-        (folder / "spy.py").write_text(spy)
-        (folder / "config.yaml").write_text(config.format(folder=folder))
-        fit(folder)
-        return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
     return run

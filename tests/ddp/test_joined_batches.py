@@ -25,7 +25,8 @@ def said(tmp_path_factory):
     """What each process said of every case, by the number of processes."""
     folder = tmp_path_factory.mktemp("joined")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for world in joined.RUNS:
+    joined.main(str(folder / "1"), 1)
+    for world in set(joined.RUNS) - {1}:
         command = [sys.executable, str(SCRIPT), str(folder / str(world)), str(world)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr

@@ -54,6 +54,15 @@ trainer:
 checkpoint_every: 1
 """
 BATCHES = 4
+STEPS = [BATCHES // 2, BATCHES]
+
+
+def words(folder, run):
+    return ["--config", str(folder / "config.yaml"), "--trainer.default_root_dir", str(folder / run)]
+
+
+def last(run):
+    return run / "checkpoints" / "last.ckpt"
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +71,24 @@ def folder(tmp_path_factory, fit):
     folder = tmp_path_factory.mktemp("resume")
     (folder / "keep.py").write_text(KEEP)
     (folder / "config.yaml").write_text(CONFIG)
-    fit(folder, "--trainer.default_root_dir", str(folder / "whole"))
+    fit(folder, words(folder, "whole"))
     return folder
 
 
-@pytest.mark.parametrize("step", [BATCHES, BATCHES // 2], ids=["after an epoch", "within an epoch"])
-def test_resumed_it_ends_with_the_weights_and_the_log_of_the_run_that_went_through(folder, fit, step):
-    run, whole = folder / f"stopped{step}", folder / "whole"
-    (run / "checkpoints").mkdir(parents=True)
-    shutil.copy(folder / f"{step}.ckpt", run / "checkpoints" / "last.ckpt")
-    fit(folder, "--trainer.default_root_dir", str(run), "--ckpt_path", "last")
+@pytest.fixture(scope="module")
+def resumed(folder, fit):
+    """The folder with runs that go on at each of the steps, in new processes."""
+    for step in STEPS:
+        run = folder / f"stopped{step}"
+        (run / "checkpoints").mkdir(parents=True)
+        shutil.copy(folder / f"{step}.ckpt", last(run))
+    fit(folder, *([*words(folder, f"stopped{step}"), "--ckpt_path", "last"] for step in STEPS))
+    return folder
+
+
+@pytest.mark.parametrize("step", STEPS, ids=["within an epoch", "after an epoch"])
+def test_resumed_it_ends_with_the_weights_and_the_log_of_the_run_that_went_through(resumed, step):
+    folder, run, whole = resumed, resumed / f"stopped{step}", resumed / "whole"
     for name in ("encoder.safetensors", "augmenter_learned.safetensors"):
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
     read = partial(torch.load, weights_only=True)
@@ -84,7 +101,3 @@ def test_resumed_it_ends_with_the_weights_and_the_log_of_the_run_that_went_throu
 def test_the_means_of_a_checkpoint_are_over_the_windows_of_both_processes(folder):
     state = torch.load(folder / f"{BATCHES}.ckpt", weights_only=True)["state_dict"]
     assert state["means.train/loss.weight"] == 40
-
-
-def last(run):
-    return run / "checkpoints" / "last.ckpt"

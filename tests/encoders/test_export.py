@@ -17,6 +17,8 @@ ENCODERS = {
     "brain": lambda: BrainConv(C, 6, 2, virtual=4, hidden=6, n_frequencies=3),
     "brain without attention": lambda: BrainConv(C, 6, 2, virtual=4, hidden=6, attention=False),
 }
+CASES = [(name, None) for name in ENCODERS] + [("dilated", "max+std"), ("brain", "max+std")]
+"""Pooling is the same code behind every encoder: one that takes sensors and one that does not."""
 SIZES = [(1, 64), (2, 64), (5, 17), (3, 300), (1, 1)]
 
 
@@ -54,8 +56,7 @@ def expected(encoder, inputs, pooling):
     return z if pooling is None else pool_time(z, pooling, ~x.isnan().all(dim=1))
 
 
-@pytest.mark.parametrize("pooling", [None, "max+std"])
-@pytest.mark.parametrize("name", list(ENCODERS))
+@pytest.mark.parametrize(("name", "pooling"), CASES)
 def test_onnxruntime_gives_the_same_embeddings(name, pooling, tmp_path):
     pytest.importorskip("onnxscript")
     import onnx
@@ -77,8 +78,7 @@ def test_onnxruntime_gives_the_same_embeddings(name, pooling, tmp_path):
     assert {node.domain for node in nodes} <= {"", "ai.onnx"}
 
 
-@pytest.mark.parametrize("pooling", [None, "max+std"])
-@pytest.mark.parametrize("name", list(ENCODERS))
+@pytest.mark.parametrize(("name", "pooling"), CASES)
 def test_a_program_of_torch_gives_the_same_embeddings(name, pooling, tmp_path):
     encoder = encoder_of(name)
     program = torch.export.load(export_program(encoder, tmp_path / "encoder.pt2", C, 64, pooling=pooling))

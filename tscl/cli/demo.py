@@ -10,6 +10,7 @@ from typing import Any
 from tscl.errors import ConfigError
 
 POOLING = "mean/6+max/6"
+FINETUNE = {"max_epochs": 15, "lr": 1e-3, "patience": 4}
 LOSSES = ("loss", "observation", "sample", "trial", "patient")
 
 
@@ -62,7 +63,7 @@ def demo(out: Path = Path("tscl-demo"), seed: int = 0, epochs: int = 12) -> None
             seeds=seeds,
             baselines={"random weights": lambda seed: _random_encoder(model, seed)},
             pooling=POOLING,
-            finetune={"max_epochs": 15, "lr": 1e-3, "patience": 4},
+            finetune=FINETUNE,
             progress=True,
         )
 
