@@ -52,9 +52,7 @@ def test_under_autocast_value_and_gradients_are_those_of_the_plain_block(kind, c
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == b.dtype
         largest = float(b.detach().abs().max())
-        torch.testing.assert_close(
-            a / largest, b / largest, rtol=0, atol=2e-2
-        )  # units in the last place
+        torch.testing.assert_close(a / largest, b / largest, rtol=0, atol=2e-2)  # units in the last place
 
 
 def test_double_weights_stay_double_under_autocast():

@@ -1,3 +1,5 @@
+import weakref
+
 import lightning as L
 import numpy as np
 import pandas as pd
@@ -70,6 +72,70 @@ def test_comet_encodes_three_times_not_eight():
     assert len(calls) == 3
     assert list(losses) == ["observation", "sample", "trial", "patient"]
     assert set(embedded) == {"clean", "masked"}
+
+
+@pytest.mark.parametrize("enabled", [False, True], ids=["fp32", "bf16"])
+def test_the_weighted_loss_is_that_of_all_heads_at_once(enabled):
+    batch = windows()[np.arange(16)]
+    heads = [*COMET_HEADS[:2], GroupHead("patient", weight=0.7), ProjectionHead(8, 4, view="clean", weight=0.1)]
+    learner = ContrastiveLearner(encoder(dropout=0.3), heads, COMET_VIEWS)
+    trained = [*learner.encoder.parameters(), *learner.heads.parameters()]
+
+    def at_once(pooled):
+        losses, embedded = learner.losses(batch)
+        for view, pair in embedded.items():
+            pooled[view] = tuple(F.pool_time(z.detach()).float() for z in pair)
+        weighted = [head.weight * loss for head, loss in zip(learner.heads, losses.values(), strict=True)]
+        return torch.stack(weighted).sum(), {name: loss.detach() for name, loss in losses.items()}
+
+    results = []
+    for compute in (at_once, lambda pooled: learner.weighted_loss(batch, pooled)):
+        torch.manual_seed(0)
+        pooled = {}
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            total, losses = compute(pooled)
+        results.append([total.detach(), losses, pooled, torch.autograd.grad(3 * total, trained)])
+    assert list(results[1][1]) == learner.names
+    torch.testing.assert_close(*results, **({"rtol": 3e-2, "atol": 3e-3} if enabled else {}))
+
+
+def test_a_step_holds_the_embeddings_of_one_view_pair_at_a_time():
+    learner = ContrastiveLearner(encoder(), COMET_HEADS, COMET_VIEWS)
+    made, alive = [], []
+
+    def note(module, given, out):
+        alive.append(sum(one() is not None for one in made))
+        made.append(weakref.ref(out))
+
+    learner.encoder.output_dropout.register_forward_hook(note)
+    learner.weighted_loss(windows()[np.arange(8)])[0].backward()
+    assert alive == [0, 1, 0, 1]
+
+
+class Linear(torch.nn.Module):
+    """A module of one's own: one matrix a time step."""
+
+    dim = 3
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 3)
+
+    def forward(self, x, mask=None, sensors=None):
+        return self.layer(x.mT).mT
+
+
+def test_in_float16_the_gradient_is_taken_of_the_scaled_loss():
+    learner = ContrastiveLearner(Linear(), [SampleHead(view="clean", weight=1e-9)], COMET_VIEWS)
+    gradients = {}
+    for kind in (torch.float16, torch.float32):
+        learner.zero_grad()
+        with torch.autocast("cpu", torch.float16, enabled=kind == torch.float16):
+            loss = learner.weighted_loss(windows()[np.arange(8)])[0]
+        (loss * 2**30).backward()
+        gradients[kind] = learner.encoder.layer.weight.grad
+    assert gradients[torch.float32].abs().max() > 0
+    torch.testing.assert_close(gradients[torch.float16], gradients[torch.float32], rtol=2e-2, atol=2e-3)
 
 
 def test_a_head_of_weight_zero_and_a_view_nobody_asks_for_cost_nothing():

@@ -19,21 +19,22 @@ def quantiles(row, name, side):
 
 
 class Watch(L.Callback):
-    """Keep what the learner compares in the first step of every epoch."""
+    """Keep what the learner compares in every step."""
 
     def __init__(self):
         self.seen = []
 
     def on_train_start(self, trainer, pl_module):
-        losses = pl_module.losses
+        losses = pl_module._view_losses
 
-        def watched(batch):
-            result = losses(batch)
-            pairs = {view: [pool_time(z.detach()) for z in pair] for view, pair in result[1].items()}
-            self.seen.append((pairs, batch.levels))
+        def watched(view, batch):
+            result = losses(view, batch)
+            if view == next(iter(pl_module.views)):
+                self.seen.append(({}, batch.levels))
+            self.seen[-1][0][view] = [pool_time(z.detach()) for z in result[0]]
             return result
 
-        pl_module.losses = watched
+        pl_module._view_losses = watched
 
 
 def by_hand(h1, h2, is_pair):

@@ -11,32 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tscl.encoders.dropout import ShortDropout
 from tscl.errors import ConfigError, DataError
 from tscl.types import Sensors, View
 
 if TYPE_CHECKING:
     from typing import Self
-
-
-LEVELS = 1 << 16
-
-
-class _ShortDropout(nn.Dropout):
-    """Dropout that draws 16 bits an element on a CPU, and keeps a byte an element for the backward pass.
-
-    torch draws 64 bits, which takes four times as long, and keeps a float. The probability is rounded to a multiple of
-    2^-16, and what is kept is scaled by the rounded one.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not 0 < self.p < 1 or input.device.type != "cpu":
-            return super().forward(input)
-        level = min(max(round((1 - self.p) * LEVELS), 1), LEVELS - 1)
-        count = input.numel()
-        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-        order = torch.empty_like(input, device="meta").stride()
-        keep = bits.view(torch.int16).as_strided(input.shape, order) < level - LEVELS // 2
-        return (input * keep).mul_(LEVELS / level)
 
 
 class Encoder(nn.Module):
@@ -72,7 +52,7 @@ class Encoder(nn.Module):
     def __init__(self, dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim = dim
-        self.output_dropout = _ShortDropout(dropout)
+        self.output_dropout = ShortDropout(dropout)
 
     @property
     def receptive_field(self) -> int:

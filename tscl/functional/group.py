@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tscl.functional.eager import with_eager_gradient
 from tscl.functional.instance import check_views
-from tscl.functional.tiles import Ring, pair_logsumexp
+from tscl.functional.tiles import Ring, pair_logsumexp, windows_at_a_time
 
 
 class _UnitSequence(torch.autograd.Function):
-    """Scale every dimension to unit norm over time, then the whole window to unit norm.
+    """Scale every dimension to unit norm over time, then the whole window to unit norm, and multiply by a factor.
 
     After the first step the second is a constant, the root of the number of dimensions that are not zero throughout,
     so the gradient needs one projection only. Dimensions that are zero throughout stay zero and get no gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor, factor: float) -> Tensor:
         single = torch.promote_types(z.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(z, dim=2, keepdim=True, dtype=single)
-        visible = norm > torch.finfo(z.dtype).tiny
-        count = visible.sum(dim=1, keepdim=True).clamp(min=1).to(single)
-        scale = torch.where(visible, 1 / (norm * count.sqrt()), torch.zeros_like(norm)).to(z.dtype)
-        unit = z * scale
-        ctx.save_for_backward(unit, scale, count)
+        unit = torch.empty_like(z)
+        scales, counts = [], []
+        for part, place in _parts(z, unit):
+            norm = torch.linalg.vector_norm(part, dim=2, keepdim=True, dtype=single)
+            visible = norm > torch.finfo(z.dtype).tiny
+            count = visible.sum(dim=1, keepdim=True).clamp(min=1).to(single)
+            scales.append(torch.where(visible, factor / (norm * count.sqrt()), 0.0).to(z.dtype))
+            counts.append(count / factor**2)
+            torch.mul(part, scales[-1], out=place)
+        ctx.save_for_backward(unit, torch.cat(scales), torch.cat(counts))
         return unit
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        unit, scale, count = ctx.saved_tensors
-        along = torch.einsum("bdt,bdt->bd", unit, grad_outputs[0])[..., None] * count
-        return torch.addcmul(grad_outputs[0], unit, along.to(unit.dtype), value=-1).mul_(scale)
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        unit, scales, counts = ctx.saved_tensors
+        gradient = torch.empty_like(unit)
+        for part, of_unit, place, scale, count in _parts(unit, *grad_outputs, gradient, scales, counts):
+            along = (part * of_unit).sum(dim=2, keepdim=True, dtype=counts.dtype) * count
+            torch.addcmul(of_unit, part, along.to(unit.dtype), value=-1, out=place).mul_(scale)
+        return gradient, None
+
+
+def _parts(z: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut tensors over windows into parts that are worked on at a time."""
+    size = windows_at_a_time(z)
+    return zip(*(one.split(size) for one in (z, *others)), strict=True)
 
 
 def group_contrast(
@@ -83,8 +99,8 @@ def _share(
     ids: Tensor, later: Tensor, pairs: Tensor, temperature: float, ring: Ring | None, z1: Tensor, z2: Tensor
 ) -> Tensor:
     """Return what the windows that are given add to the mean over ``pairs``, the number of those of all processes."""
-    h1, h2 = (_UnitSequence.apply(z).mT.flatten(1) for z in (z1, z2))
-    rows, columns, _, positives = pair_logsumexp(h1 / temperature, h2, within=ids, ring=ring)
+    h1, h2 = (_UnitSequence.apply(z, factor).mT.flatten(1) for z, factor in ((z1, 1 / temperature), (z2, 1.0)))
+    rows, columns, _, positives = pair_logsumexp(h1, h2, within=ids, ring=ring)
     loss = (((rows + columns) * later).sum() - positives) / (2 * pairs.clamp(min=1))
     return torch.where(pairs > 0, loss, torch.zeros_like(loss))
 

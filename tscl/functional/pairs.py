@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tscl.functional.tiles import Ring, add_exp, kernels_for, spans, square_side, tile_elements, tile_spans
+from tscl.functional.tiles import (
+    Ring,
+    add_exp,
+    add_product,
+    kernels_for,
+    spans,
+    square_side,
+    tile_elements,
+    tile_spans,
+    without_subnormals,
+)
 
 
 class _TwinContrast(torch.autograd.Function):
@@ -70,7 +80,7 @@ def _whole_matrices(z: Tensor, gradient: Tensor | None) -> Tensor:
         share = softmax + softmax.mT
         for twin in (n, -n):
             share.diagonal(twin, 1, 2).sub_(2)
-        torch.bmm(share.to(z.dtype), z, out=gradient)
+        torch.bmm(without_subnormals(share).to(z.dtype), z, out=gradient)
     return total
 
 
@@ -107,10 +117,10 @@ def _gradient_by_tiles(group: Tensor, normaliser: Tensor) -> Tensor:
         share += similarity.sub_(normaliser[j]).exp_()
         for twin in {n, n if i != j else -n}:
             share.diagonal(twin + i.start - j.start).sub_(2)
-        share = share.to(group.dtype)
-        gradient[i] += share @ group[j]
+        share = without_subnormals(share).to(group.dtype)
+        add_product(gradient[i], share, group[j])
         if i != j:
-            gradient[j] += share.T @ group[i]
+            add_product(gradient[j], share.T, group[i])
     return gradient
 
 
@@ -156,7 +166,7 @@ class TwinBlock(NamedTuple):
             share += similarity.sub_(columns[group, None, j]).exp_()
             for twins in self._twins(share, i, j):
                 twins.sub_(2)
-            gradient[group, i] += torch.bmm(share.to(self.z.dtype), self.others[group, j])
+            gradient[group, i] += torch.bmm(without_subnormals(share).to(self.z.dtype), self.others[group, j])
 
     def _similarities(self, dtype: torch.dtype) -> Iterator[tuple[slice, slice, slice, Tensor]]:
         """Yield the tiles, those of several groups at a time where they are small."""

@@ -20,6 +20,10 @@ The memory of such a tensor is used again; that of a larger one goes back to the
 """
 
 
+SMALLEST = 1e-30
+"""Weights of a softmax below this are 0."""
+
+
 def tile_elements(device: torch.device) -> int:
     """Return how many numbers are worked on at a time on a device."""
     return TILE_ELEMENTS.get(device.type, TILE_ELEMENTS["cuda"])
@@ -81,6 +85,19 @@ def add_exp(total: Tensor, more: Tensor) -> None:
     torch.logaddexp(total, more, out=total)
 
 
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add ``a @ b`` to ``total``, in place, summed in its precision where it has that of the factors."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def without_subnormals(weights: Tensor) -> Tensor:
+    """Set weights that are too small to count to 0: a CPU takes several times as long to multiply subnormal numbers."""
+    return F.hardshrink(weights, SMALLEST) if weights.device.type == "cpu" else weights
+
+
 PairedIds = tuple[Tensor, Tensor]
 """Ids of rows, and ids of columns."""
 
@@ -135,9 +152,9 @@ class PairBlock(NamedTuple):
                     diagonal += of_own[both]
                 if self.within is not None:
                     share += self._copies(self.within, i, j) * of_total
-                share = share.to(self.q.dtype)
-                grad_q[i] += share @ self.k[j]
-                grad_k[j] += share.T @ self.q[i]
+                share = without_subnormals(share).to(self.q.dtype)
+                add_product(grad_q[i], share, self.k[j])
+                add_product(grad_k[j], share.T, self.q[i])
 
     def _similarities(self, dtype: torch.dtype) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield the tiles of ``q @ k.T``, minus infinity where a column is a copy of the row's own."""

@@ -225,11 +225,13 @@ class ContrastiveLearner(L.LightningModule):
             said.update(losses)
         return {name: said[name] for name in self.names}, embedded
 
-    def weighted_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
-        """Return the weighted sum of the heads' losses, and without a gradient each of them and the pooled embeddings.
+    def weighted_loss(
+        self, batch: Batch, pooled: dict[str, tuple[Tensor, Tensor]] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of the heads' losses, and each of them without a gradient.
 
         One view pair is encoded, contrasted and taken back through the encoder after the other, so that a step holds
-        the activations of one pair at a time.
+        the activations of one pair at a time. ``pooled``, where given, takes their embeddings, pooled over time.
 
         Raises
         ------
@@ -237,7 +239,6 @@ class ContrastiveLearner(L.LightningModule):
             When a head needs ids that the batch does not carry.
         """
         said: dict[str, Tensor] = {}
-        pooled: dict[str, tuple[Tensor, Tensor]] = {}
         assert self.encoder is not None
         device = batch.x.device.type
         scaled = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
@@ -247,14 +248,15 @@ class ContrastiveLearner(L.LightningModule):
             modules: list[nn.Module] = [self.encoder, *(head for head in self.heads if head.view == view)]
             parameters = (one for module in modules for one in module.parameters())
             totals.append(part() if scaled else with_eager_parameter_gradient(part, parameters))
-        return torch.stack(totals).sum(), {name: said[name] for name in self.names}, pooled
+        return torch.stack(totals).sum(), {name: said[name] for name in self.names}
 
     def _weighted_view_loss(
-        self, view: str, batch: Batch, said: dict[str, Tensor], pooled: dict[str, tuple[Tensor, Tensor]]
+        self, view: str, batch: Batch, said: dict[str, Tensor], pooled: dict[str, tuple[Tensor, Tensor]] | None
     ) -> Tensor:
-        """Return what the heads of a view pair add to the loss; note their losses and the pooled embeddings."""
+        """Return what the heads of a view pair add to the loss; note their losses, and embeddings if asked to."""
         (z1, z2), losses = self._view_losses(view, batch)
-        pooled[view] = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
+        if pooled is not None:
+            pooled[view] = pool_time(z1.detach()).float(), pool_time(z2.detach()).float()
         said.update((name, loss.detach()) for name, loss in losses.items())
         weights = {name: head.weight for name, head in self._named_heads()}
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
@@ -331,10 +333,11 @@ class ContrastiveLearner(L.LightningModule):
             said = self.augmenter_training.step(self.encoder, lambda name: self._attempt(batch, name), self.global_step)
             for name, value in said.items():
                 self.means[f"train/{name}"].update(value)
-        total, losses, pooled = self.weighted_loss(batch)
+        pooled: dict[str, tuple[Tensor, Tensor]] | None = {} if batch_idx == 0 else None
+        total, losses = self.weighted_loss(batch, pooled)
         for name, loss in {"loss": total, **losses}.items():
             self.means[f"train/{name}"].update(loss.detach().expand(len(batch)))
-        if batch_idx == 0:
+        if pooled is not None:
             self._diagnose(pooled, batch)
         for name, mean in self.means.items():
             self.log(name, mean, prog_bar=name == "train/loss", on_step=False, on_epoch=True)
