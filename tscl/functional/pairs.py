@@ -72,12 +72,13 @@ def _whole_matrices(z: Tensor, gradient: Tensor | None) -> Tensor:
     n = z.shape[1] // 2
     similarity = torch.bmm(z, z.mT).to(torch.promote_types(z.dtype, torch.float32))
     similarity.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    twins, largest = similarity.diagonal(n, 1, 2).sum(), similarity.amax(dim=2)
     softmax = torch.softmax(similarity, dim=2)
     # The log-sum-exp from the largest similarity and its softmax, which cannot underflow.
-    total = (similarity.amax(dim=2) - softmax.amax(dim=2).log()).sum() - 2 * similarity.diagonal(n, 1, 2).sum()
+    total = (largest - softmax.amax(dim=2).log()).sum() - 2 * twins
     if gradient is not None:
         # Twins are taken off before the product: the difference of two products would drown in their rounding.
-        share = softmax + softmax.mT
+        share = torch.add(softmax, softmax.mT, out=similarity)
         for twin in (n, -n):
             share.diagonal(twin, 1, 2).sub_(2)
         torch.bmm(without_subnormals(share).to(z.dtype), z, out=gradient)

@@ -94,8 +94,10 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def without_subnormals(weights: Tensor) -> Tensor:
-    """Set weights that are too small to count to 0: a CPU takes several times as long to multiply subnormal numbers."""
-    return F.hardshrink(weights, SMALLEST) if weights.device.type == "cpu" else weights
+    """Set weights, in place, that are too small to count to 0: a CPU takes long to multiply subnormal numbers."""
+    if weights.device.type == "cpu":
+        torch.ops.aten.hardshrink.out(weights, SMALLEST, out=weights)
+    return weights
 
 
 PairedIds = tuple[Tensor, Tensor]
