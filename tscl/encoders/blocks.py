@@ -203,9 +203,8 @@ def residual_blocks(hidden: int, dim: int, depth: int, kernel_size: int, causal:
 
 def run_blocks(blocks: nn.Sequential, x: Tensor) -> Tensor:
     """Map (B, hidden, T) to (B, D, T); where a CPU trains, some windows at a time."""
-    size = windows_at_a_time(x)
-    parted = x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled()
-    if not parted or len(x) <= size or torch.compiler.is_compiling():
+    trained = x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if not trained or x.device.type != "cpu" or len(x) <= (size := windows_at_a_time(x)):
         return blocks(x)
     return torch.cat([blocks(part)[:, :, None] for part in x.split(size)]).squeeze(2)
 
