@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
+from pieces import COHORT, LEARNER
 
 KEEP = '''
 import shutil
@@ -23,12 +24,7 @@ class Keep(L.Callback):
             shutil.copy(last, Path(__file__).parent / f"{trainer.global_step}.ckpt")
 '''
 
-CONFIG = """\
-seed_everything: 0
-model:
-  class_path: tscl.learners.ContrastiveLearner
-  init_args:
-    encoder: {class_path: tscl.encoders.DilatedConvEncoder, init_args: {dim: 8, hidden: 8, depth: 2}}
+HEADS = """\
     heads:
       - {class_path: tscl.heads.ObservationHead, init_args: {view: learned, weight: 0.25}}
       - {class_path: tscl.heads.SampleHead, init_args: {view: learned, weight: 0.25}}
@@ -38,12 +34,8 @@ model:
       learned: tscl.augmenters.ParametricAugmenter
     lr: 1.0e-2
     across_processes: ring
-data:
-  class_path: tscl.data.CohortDataModule
-  init_args:
-    study: {class_path: tscl.data.datasets.SimulatedECG, init_args: {n_patients: 8, n_trials: 2}}
-    batch_size: 8
-    split: {val: 0.2, test: 0.3, seed: 0}
+"""
+TRAINER = """\
 trainer:
   accelerator: cpu
   devices: 2
@@ -70,7 +62,7 @@ def folder(tmp_path_factory, fit):
     """A configuration, with its run that was never stopped in ``whole``, and copies of its checkpoints."""
     folder = tmp_path_factory.mktemp("resume")
     (folder / "keep.py").write_text(KEEP)
-    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "config.yaml").write_text(LEARNER + HEADS + COHORT + TRAINER)
     fit(folder, words(folder, "whole"))
     return folder
 

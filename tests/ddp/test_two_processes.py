@@ -9,6 +9,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 import torch
+from pieces import COHORT, LEARNER
 from safetensors.torch import load_file
 
 from tscl.data import HierarchicalBatchSampler
@@ -60,14 +61,6 @@ class Spy(L.Callback):
         Path(self.folder, f"rank{trainer.global_rank}.json").write_text(json.dumps(report))
 '''
 
-COHORT = """\
-data:
-  class_path: tscl.data.CohortDataModule
-  init_args:
-    study: {class_path: tscl.data.datasets.SimulatedECG, init_args: {n_patients: 8, n_trials: 2}}
-    batch_size: 8
-    split: {val: 0.2, test: 0.3, seed: 0}
-"""
 TRAINER = """\
 trainer:
   accelerator: cpu
@@ -80,22 +73,12 @@ trainer:
     - {class_path: spy.Spy, init_args: {folder: FOLDER}}
 """
 WINDOWS = """\
-seed_everything: 0
-model:
-  class_path: tscl.learners.ContrastiveLearner
-  init_args:
-    encoder: {class_path: tscl.encoders.DilatedConvEncoder, init_args: {dim: 8, hidden: 8, depth: 2}}
     heads:
       - {class_path: tscl.heads.SampleHead, init_args: {weight: 0.5}}
       - {class_path: tscl.heads.GroupHead, init_args: {level: patient, weight: 0.5}}
     views: {clean: tscl.augmenters.Identity, masked: tscl.augmenters.LatentMask}
 """
 LEARNED = """\
-seed_everything: 0
-model:
-  class_path: tscl.learners.ContrastiveLearner
-  init_args:
-    encoder: {class_path: tscl.encoders.DilatedConvEncoder, init_args: {dim: 8, hidden: 8, depth: 2}}
     heads:
       - {class_path: tscl.heads.GlobalHead, init_args: {view: learned}}
       - {class_path: tscl.heads.GroupHead, init_args: {level: patient, weight: 0.5}}
@@ -123,7 +106,7 @@ data:
     block_seconds: 10
     cache: FOLDER/cache
 """
-RUNS = {"windows": WINDOWS + COHORT, "learned": LEARNED + COHORT, "speech": SPEECH}
+RUNS = {"windows": LEARNER + WINDOWS + COHORT, "learned": LEARNER + LEARNED + COHORT, "speech": SPEECH}
 """Speech comes last: one of the processes judges it at the end."""
 
 

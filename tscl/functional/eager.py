@@ -106,5 +106,5 @@ def with_eager_parameter_gradient(loss: Callable[[], Tensor], parameters: Iterab
     Tensor, scalar
         Differentiable once with respect to the parameters.
     """
-    wanted = [one for one in parameters if one.requires_grad]
+    wanted = [one for one in dict.fromkeys(parameters) if one.requires_grad]
     return _EagerParameterGradient.apply(loss, *wanted) if torch.is_grad_enabled() and wanted else loss()
